@@ -1,0 +1,11 @@
+"""A feature store on Spark, Delta Lake and Cassandra: the vocabulary in which features are defined.
+
+Importing this package loads no vendor: a serving app and a DAG file can afford it.
+"""
+
+from features.core.definitions import BatchSource, Entity, Feature, FeatureService, FeatureView
+from features.core.dtypes import DType
+from features.core.expect import Expect
+
+__version__ = "0.1.0"
+__all__ = ["BatchSource", "DType", "Entity", "Expect", "Feature", "FeatureService", "FeatureView"]

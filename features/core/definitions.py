@@ -1,0 +1,280 @@
+"""What authors write: entities, sources, features, feature views and services. Frozen, and validated at birth."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from datetime import timedelta
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from features.core.checks import (
+    MAX_VIEW_NAME,
+    RESERVED_COLUMNS,
+    check_choice,
+    check_duration,
+    check_name,
+    check_tags,
+    check_text,
+    check_unique,
+    fail,
+    freeze_items,
+    freeze_mapping,
+)
+from features.core.dtypes import DType
+from features.core.expect import Expectation
+from features.core.references import Reference, parse_reference
+from features.core.schedule import parse_schedule
+from features.errors import DefinitionError
+
+SOURCE_FORMATS = ("parquet", "delta", "csv", "json")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entity:
+    """A thing that features describe, and the columns that identify one of it.
+
+    join_keys: column to type, in order; a composite key has several. Types are never floats or lists.
+    """
+
+    name: str
+    join_keys: Mapping[str, DType]
+    description: str = ""
+    owner: str = ""
+
+    def __post_init__(self) -> None:
+        me = f"Entity {self.name!r}"
+        check_name(self.name, owner=me)
+        object.__setattr__(self, "join_keys", freeze_mapping(self.join_keys, owner=me, field="join_keys"))
+        if not self.join_keys:
+            raise fail(me, "join_keys", "must hold at least one column")
+        for key, dtype in self.join_keys.items():
+            check_name(key, owner=me, field="join_keys")
+            if key in RESERVED_COLUMNS:
+                raise fail(me, "join_keys", f"{key!r} is a column of the feature store itself")
+            if not isinstance(dtype, DType) or dtype.is_float or dtype.is_list:
+                raise fail(me, "join_keys", f"[{key!r}] must be a DType that is no float and no list, got {dtype}")
+        check_text(self.description, owner=me, field="description")
+        check_text(self.owner, owner=me, field="owner")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchSource:
+    """Files that a transform reads: one row per fact.
+
+    path: a folder or file; relative to the working directory of jobs.
+    timestamp_field: the column that says when a row is true of the world.
+    created_timestamp_field: the column that says when a row could first be read; None: at its event.
+    timezone: the zone of naive times; None refuses them.
+    null_timestamp: "refuse" an interval with null times, or "drop" such rows (a cancelled flight never lands).
+    history: how far before an interval the transform needs rows.
+    partition_field: a DATE column, or folder level, with the UTC day of the row's available time: runs read only the
+        days that they need.
+    """
+
+    name: str
+    path: str
+    format: str
+    timestamp_field: str
+    created_timestamp_field: str | None = None
+    timezone: str | None = None
+    null_timestamp: str = "refuse"
+    history: timedelta = timedelta(0)
+    partition_field: str | None = None
+
+    def __post_init__(self) -> None:
+        me = f"BatchSource {self.name!r}"
+        check_name(self.name, owner=me)
+        check_text(self.path, owner=me, field="path", required=True)
+        check_choice(self.format, SOURCE_FORMATS, owner=me, field="format")
+        check_text(self.timestamp_field, owner=me, field="timestamp_field", required=True)
+        for optional in ("created_timestamp_field", "partition_field"):
+            if getattr(self, optional) is not None:
+                check_text(getattr(self, optional), owner=me, field=optional, required=True)
+        if self.timezone is not None:
+            try:
+                ZoneInfo(check_text(self.timezone, owner=me, field="timezone", required=True))
+            except (ZoneInfoNotFoundError, ValueError) as exc:
+                raise fail(
+                    me, "timezone", f"{self.timezone!r} is not an IANA time zone, such as Europe/Berlin"
+                ) from exc
+        check_choice(self.null_timestamp, ("refuse", "drop"), owner=me, field="null_timestamp")
+        check_duration(self.history, owner=me, field="history")
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One value that a view computes: `Feature("mean_delay_24h", DType.FLOAT64, unit="minutes")`.
+
+    expect: rules that the gate checks before values are published.
+    """
+
+    name: str
+    dtype: DType
+    _: KW_ONLY
+    unit: str | None = None
+    description: str = ""
+    expect: Sequence[Expectation] | Expectation = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        me = f"Feature {self.name!r}"
+        check_name(self.name, owner=me)
+        if self.name in RESERVED_COLUMNS:
+            raise fail(me, "name", "is a column of the feature store itself")
+        if not isinstance(self.dtype, DType):
+            raise fail(me, "dtype", f"must be a DType, such as DType.FLOAT64, got {self.dtype!r}")
+        if self.unit is not None:
+            check_text(self.unit, owner=me, field="unit", required=True)
+        check_text(self.description, owner=me, field="description")
+        rules = (self.expect,) if isinstance(self.expect, Expectation) else self.expect
+        object.__setattr__(self, "expect", freeze_items(rules, Expectation, owner=me, field="expect", required=False))
+        for expectation in self.expectations:
+            expectation.check_fits(self.dtype, owner=me)
+        object.__setattr__(self, "tags", check_tags(self.tags, owner=me))
+
+    @property
+    def expectations(self) -> tuple[Expectation, ...]:
+        """The rules, frozen."""
+        return self.expect  # type: ignore[return-value]  # a tuple since birth
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ViewSpec:
+    """All that is said of a feature view, save the code that computes it: what jobs, DAGs and serving need.
+
+    lookback: how old a value may be when it is read; past it a join gives null. None: no limit.
+    schedule: 5-field cron in UTC, @hourly, @daily, @weekly, or None (each range that is built is its interval).
+    delay: the time allowed from an interval's end until its values are online, which training assumes.
+    retention: when rows may be physically removed; None: never. At least lookback plus the sources' longest history.
+    reprocess: how many past intervals each scheduled run computes again, for late data.
+    available: "schedule": created at the interval's end plus delay; "source": an imported log, whose rows keep the
+        created time of their source.
+    """
+
+    name: str
+    entities: Sequence[Entity]
+    sources: Sequence[BatchSource]
+    features: Sequence[Feature]
+    lookback: timedelta | None
+    schedule: str | None
+    delay: timedelta
+    description: str
+    owner: str
+    retention: timedelta | None = None
+    reprocess: int = 0
+    available: str = "schedule"
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        me = f"FeatureView {self.name!r}"
+        check_name(self.name, owner=me, limit=MAX_VIEW_NAME)
+        for name, kind in (("entities", Entity), ("sources", BatchSource), ("features", Feature)):
+            object.__setattr__(self, name, freeze_items(getattr(self, name), kind, owner=me, field=name))
+            check_unique((item.name for item in getattr(self, name)), owner=me, field=name)
+        check_unique(
+            (key for entity in self.entities for key in entity.join_keys), owner=me, field="join keys of entities"
+        )
+        check_unique([*self.join_keys, *(f.name for f in self.features)], owner=me, field="join keys and features")
+        self._check_times(me)
+        check_choice(self.available, ("schedule", "source"), owner=me, field="available")
+        if self.available == "source" and any(s.created_timestamp_field is None for s in self.sources):
+            raise fail(
+                me, "available", '="source" keeps created times, so every source needs a created_timestamp_field'
+            )
+        check_text(self.description, owner=me, field="description", required=True)
+        check_text(self.owner, owner=me, field="owner", required=True)
+        object.__setattr__(self, "tags", check_tags(self.tags, owner=me))
+
+    def _check_times(self, me: str) -> None:
+        if self.schedule is not None:
+            try:
+                parse_schedule(self.schedule)
+            except DefinitionError as exc:
+                raise DefinitionError(f"{me}: {exc}") from exc
+        check_duration(self.delay, owner=me, field="delay")
+        if self.lookback is not None:
+            check_duration(self.lookback, owner=me, field="lookback", positive=True)
+        if self.retention is not None:
+            check_duration(self.retention, owner=me, field="retention", positive=True)
+            if self.lookback is None:
+                raise fail(me, "retention", "needs a lookback: rows that can still be read must not be removed")
+            if self.retention < self.lookback + self.history:
+                raise fail(me, "retention", f"must be at least lookback + history = {self.lookback + self.history}")
+        if not isinstance(self.reprocess, int) or isinstance(self.reprocess, bool) or self.reprocess < 0:
+            raise fail(me, "reprocess", f"must be a whole number of intervals, zero or more, got {self.reprocess!r}")
+        if self.reprocess and self.schedule is None:
+            raise fail(me, "reprocess", "needs a schedule: without one there are no past intervals")
+
+    @property
+    def join_keys(self) -> Mapping[str, DType]:
+        """All join keys of all entities, in order."""
+        return {key: dtype for entity in self.entities for key, dtype in entity.join_keys.items()}
+
+    @property
+    def history(self) -> timedelta:
+        """The longest time before an interval that any source is read for."""
+        return max(source.history for source in self.sources)
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether rows keep the created time of their source, instead of their run's."""
+        return self.available == "source"
+
+    @property
+    def has_created_source(self) -> bool:
+        """Whether any source says when its rows could first be read."""
+        return any(source.created_timestamp_field is not None for source in self.sources)
+
+    def feature(self, name: str) -> Feature:
+        """The feature of that name. Raises: KeyError."""
+        return {f.name: f for f in self.features}[name]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureView(ViewSpec):
+    """A table of features: where its rows come from, how they are computed, and what is promised of them.
+
+    transform: a function of one DataFrame per source, named as the source, that returns join keys, event_timestamp and
+        the features; see docs/time.md for available_timestamp and created_timestamp.
+    """
+
+    transform: Callable[..., Any]
+
+    def __post_init__(self) -> None:
+        ViewSpec.__post_init__(self)
+        if not callable(self.transform):
+            raise fail(
+                f"FeatureView {self.name!r}", "transform", f"must be a function, got {type(self.transform).__name__}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureService:
+    """The features that one model reads.
+
+    features: whole views (`"plane"`) or single features (`"weather:temp"`), of the current version or of one (`"plane@2:age"`).
+    """
+
+    name: str
+    features: Sequence[str]
+    description: str = ""
+    owner: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        me = f"FeatureService {self.name!r}"
+        check_name(self.name, owner=me)
+        object.__setattr__(self, "features", freeze_items(self.features, str, owner=me, field="features"))
+        check_unique(self.features, owner=me, field="features")
+        for text in self.features:
+            try:
+                parse_reference(text)
+            except DefinitionError as exc:
+                raise DefinitionError(f"{me}: {exc}") from exc
+        check_text(self.description, owner=me, field="description")
+        check_text(self.owner, owner=me, field="owner")
+        object.__setattr__(self, "tags", check_tags(self.tags, owner=me))
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """The parsed features."""
+        return tuple(parse_reference(text) for text in self.features)

@@ -1,0 +1,85 @@
+"""Schedules: a 5-field cron in UTC or a shorthand, and the half-open intervals between its ticks."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from features.core.times import format_instant
+from features.errors import DefinitionError, IntervalError
+
+SHORTHANDS = {"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@weekly": "0 0 * * 0"}
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Interval:
+    """The instants t with start <= t < end."""
+
+    start: datetime
+    end: datetime
+
+    def __str__(self) -> str:
+        return f"[{format_instant(self.start)}, {format_instant(self.end)})"
+
+
+def parse_schedule(text: str) -> str:
+    """The 5-field cron of a schedule. Raises: DefinitionError: it is none."""
+    from croniter import croniter
+
+    cron = SHORTHANDS.get(text, text) if isinstance(text, str) else ""
+    if len(cron.split()) != 5 or not croniter.is_valid(cron):
+        raise DefinitionError(f"schedule {text!r} is neither a 5-field cron nor one of {', '.join(SHORTHANDS)}")
+    return cron
+
+
+def previous_tick(schedule: str, at: datetime) -> datetime:
+    """The latest tick at or before an instant."""
+    from croniter import croniter
+
+    cron = parse_schedule(schedule)
+    # croniter works in whole seconds and, of an instant that is a tick, gives the tick before.
+    whole = at.astimezone(UTC).replace(microsecond=0)
+    if croniter.match(cron, whole) and whole.second == 0:
+        return whole
+    return _utc(croniter(cron, whole).get_prev(datetime))
+
+
+def next_tick(schedule: str, after: datetime) -> datetime:
+    """The first tick after an instant, never the instant itself."""
+    from croniter import croniter
+
+    return _utc(croniter(parse_schedule(schedule), after.astimezone(UTC).replace(microsecond=0)).get_next(datetime))
+
+
+def iterate_intervals(schedule: str, start: datetime, end: datetime) -> Iterator[Interval]:
+    """The schedule's intervals from a tick to a later tick, in order."""
+    while start < end:
+        tick = next_tick(schedule, start)
+        yield Interval(start, tick)
+        start = tick
+
+
+def cover(schedule: str | None, start: datetime, end: datetime) -> tuple[Interval, ...]:
+    """The whole intervals that make up [start, end): at least one.
+
+    Without a schedule the range itself is the interval.
+
+    Raises:
+        IntervalError: the range is empty or reversed, or an end of it lies inside an interval of the schedule;
+            the message names the nearest range that would do.
+    """
+    if end <= start:
+        raise IntervalError(f"the range {Interval(start, end)} ends at or before its start; swap or widen it")
+    if schedule is None:
+        return (Interval(start, end),)
+    outer = Interval(
+        previous_tick(schedule, start), end if previous_tick(schedule, end) == end else next_tick(schedule, end)
+    )
+    if outer != Interval(start, end):
+        raise IntervalError(
+            f"{Interval(start, end)} does not cover whole intervals of schedule {schedule!r}; the nearest that does is {outer}"
+        )
+    return tuple(iterate_intervals(schedule, start, end))
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)
