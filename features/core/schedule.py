@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from features.core.times import format_instant
+from features.core.times import MICROSECOND, format_instant
 from features.errors import DefinitionError, IntervalError
 
 SHORTHANDS = {"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@weekly": "0 0 * * 0"}
@@ -56,6 +56,16 @@ def iterate_intervals(schedule: str, start: datetime, end: datetime) -> Iterator
         tick = next_tick(schedule, start)
         yield Interval(start, tick)
         start = tick
+
+
+def previous_intervals(schedule: str, before: datetime, count: int) -> list[Interval]:
+    """The last `count` intervals that end at or before a tick, oldest first."""
+    found: list[Interval] = []
+    while len(found) < count:
+        tick = previous_tick(schedule, before - MICROSECOND)
+        found.append(Interval(tick, before))
+        before = tick
+    return found[::-1]
 
 
 def cover(schedule: str | None, start: datetime, end: datetime) -> tuple[Interval, ...]:

@@ -1,0 +1,64 @@
+"""TCP ports on a loopback address: which are free, who has one, and whether CQL is answered there."""
+
+import errno
+import socket
+from pathlib import Path
+
+from features.embedded.processes import pids_with_open
+
+_LISTENING = "0A"
+# An OPTIONS request in version 4 of CQL's native protocol: asked before any authentication.
+_OPTIONS = bytes([4, 0, 0, 0, 5, 0, 0, 0, 0])
+_SUPPORTED = 6
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a server could listen there now."""
+    with socket.socket() as server:
+        # As servers do: connections of the last one that are still closing are no obstacle.
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            server.bind((host, port))
+            server.listen(1)
+        except OSError as exc:
+            if exc.errno in (errno.EADDRINUSE, errno.EACCES):
+                return False
+            raise
+    return True
+
+
+def choose_free(host: str, *, avoid: tuple[int, ...] = ()) -> int:
+    """A free port that is none of those to avoid."""
+    while True:
+        with socket.socket() as server:
+            server.bind((host, 0))
+            port = int(server.getsockname()[1])
+        if port not in avoid:
+            return port
+
+
+def holder(port: int) -> int | None:
+    """The pid of a process that listens on this port, as far as this user may see."""
+    inodes = set()
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        if not table.exists():
+            continue
+        for line in table.read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
+                inodes.add(f"socket:[{fields[9]}]")
+    pids = pids_with_open(inodes) if inodes else []
+    return pids[0] if pids else None
+
+
+def answers_cql(host: str, port: int, *, timeout_seconds: float = 2.0) -> bool:
+    """Whether a CQL server there is ready for clients."""
+    try:
+        with socket.create_connection((host, port), timeout=timeout_seconds) as connection:
+            connection.settimeout(timeout_seconds)
+            connection.sendall(_OPTIONS)
+            header = connection.recv(9)
+    except OSError:
+        return False
+    # Byte 0 is the version with the response bit, byte 4 the opcode.
+    return len(header) >= 5 and bool(header[0] & 0x80) and header[4] == _SUPPORTED

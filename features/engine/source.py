@@ -1,0 +1,131 @@
+"""Reading sources: what an interval needs, with every time an instant."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from features.core.definitions import BatchSource
+from features.errors import NotFoundError, SourceError, TimeError
+from features.stores.delta import AVAILABLE, first_line, micros_literal
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+_OFFSET = r"(Z|[+-]\d{2}(:?\d{2})?)$"
+
+
+def read_source(spark: "SparkSession", source: BatchSource, start: datetime, end: datetime) -> "DataFrame":
+    """The rows that could first be read in [start - history, end), with their times in UTC.
+
+    Returns: the source's columns, its time columns as timestamps, and `available_timestamp`: the later of event and
+        created, or the event where the source has no created column.
+
+    Raises:
+        SourceError: nothing is there, it cannot be read, or a time column is missing or of another type.
+        TimeError: a time is naive and the source declares no timezone, or is null and `null_timestamp` is "refuse".
+    """
+    from pyspark.sql import functions as F
+
+    frame = _prune(_load(spark, source), source, start, end)
+    fields = [f for f in (source.timestamp_field, source.created_timestamp_field) if f is not None]
+    for field in fields:
+        frame = frame.withColumn(field, _instant(frame, source, field))
+    _check_nulls(frame, source, fields)
+    available = F.greatest(*(F.col(_quoted(f)) for f in fields)) if len(fields) > 1 else F.col(_quoted(fields[0]))
+    known = F.lit(True)
+    for field in fields:
+        known = known & F.col(_quoted(field)).isNotNull()
+    frame = frame.where(known).withColumn(AVAILABLE, available)
+    since, until = micros_literal(start - source.history), micros_literal(end)
+    return frame.where((F.col(AVAILABLE) >= since) & (F.col(AVAILABLE) < until))
+
+
+def _load(spark: "SparkSession", source: BatchSource) -> "DataFrame":
+    from pyspark.errors import PySparkException
+
+    local = "://" not in source.path
+    if local and not Path(source.path).exists():
+        where = Path(source.path).absolute()
+        raise SourceError(f"source {source.name!r}: nothing at {str(where)!r}; land the data, or repair path=")
+    try:
+        reader = spark.read.format(source.format)
+        if source.format == "csv":
+            reader = reader.option("header", "true").option("inferSchema", "true")
+        frame = reader.load(source.path)
+        if source.format == "csv":
+            # Inference would take a naive time for an instant in UTC: times are read as text, and judged.
+            fields = [source.timestamp_field, source.created_timestamp_field]
+            types = [f"{_quoted(n)} {'string' if n in fields else t}" for n, t in frame.dtypes]
+            frame = reader.schema(", ".join(types)).load(source.path)
+    except PySparkException as exc:
+        raise SourceError(f"source {source.name!r} at {source.path!r} cannot be read: {first_line(exc)}") from exc
+    for field in (source.timestamp_field, source.created_timestamp_field, source.partition_field):
+        if field is not None and field not in frame.columns:
+            raise SourceError(f"source {source.name!r}: {NotFoundError.of('column', field, frame.columns)}")
+    return frame
+
+
+def _prune(frame: "DataFrame", source: BatchSource, start: datetime, end: datetime) -> "DataFrame":
+    from pyspark.sql import functions as F
+
+    if source.partition_field is None:
+        return frame
+    day = F.col(_quoted(source.partition_field)).cast("date")
+    first, last = (start - source.history).date(), end.date()
+    return frame.where((day >= F.lit(first)) & (day <= F.lit(last)))
+
+
+def _instant(frame: "DataFrame", source: BatchSource, field: str) -> "Column":
+    """The column as a timestamp, whatever the session's time zone is."""
+    from pyspark.sql import functions as F
+
+    kind = dict(frame.dtypes)[field]
+    column = F.col(_quoted(field))
+    if kind == "timestamp":
+        return column
+    if kind not in ("timestamp_ntz", "date", "string"):
+        hint = "timestamps, dates, or ISO text"
+        raise SourceError(f"source {source.name!r}: column {field!r} is {kind}, its times must be {hint}")
+    naive = column.isNotNull() if kind != "string" else ~F.rtrim(column).rlike(_OFFSET)
+    if source.timezone is None:
+        if kind != "string" or not frame.where(naive).isEmpty():
+            raise TimeError(
+                f"source {source.name!r}: times in {field!r} are naive ({kind}); "
+                'declare timezone="UTC" or the zone that they are in, or write them with an offset'
+            )
+        zoned = column
+    else:
+        zoned = F.when(naive, F.concat_ws(" ", column.cast("string"), F.lit(source.timezone))).otherwise(
+            column.cast("string")
+        )
+    parsed = zoned.try_cast("timestamp")
+    wrong = frame.where(column.isNotNull() & parsed.isNull())
+    if kind == "string" and not wrong.isEmpty():
+        sample = wrong.select(column).first()
+        raise SourceError(
+            f"source {source.name!r}: {field!r} holds {sample[0] if sample else None!r}, which is no time"
+        )
+    return parsed
+
+
+def _check_nulls(frame: "DataFrame", source: BatchSource, fields: list[str]) -> None:
+    from pyspark.errors import PySparkException
+    from pyspark.sql import functions as F
+
+    if source.null_timestamp == "drop":
+        return
+    counts = [F.count_if(F.col(_quoted(f)).isNull()).alias(f"n{i}") for i, f in enumerate(fields)]
+    try:
+        found = frame.select(*counts).first()
+    except PySparkException as exc:
+        raise SourceError(f"source {source.name!r} at {source.path!r} cannot be read: {first_line(exc)}") from exc
+    for field, count in zip(fields, found or (), strict=False):
+        if count:
+            raise TimeError(
+                f"source {source.name!r}: {count} rows have a null {field!r}; "
+                'repair them, or declare null_timestamp="drop" where such a row never comes true'
+            )
+
+
+def _quoted(name: str) -> str:
+    return f"`{name.replace('`', '``')}`"

@@ -1,0 +1,169 @@
+"""The spine: the rows to enrich, as a Spark, pandas or Arrow frame or a path, checked and brought to Spark.
+
+Of a local frame only join keys, times and a row number travel: its own columns are never converted, so they come back
+untouched, in order, with their index.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from features.core.dtypes import DType
+from features.errors import NotFoundError, SpineError
+from features.stores.delta import EVENT, first_line
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+
+ROW = "_row_number"
+_WIDER = {"int": ("tinyint", "smallint"), "bigint": ("tinyint", "smallint", "int")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spine:
+    """Rows to enrich.
+
+    frame: in Spark: all columns of a Spark frame or path; of a local frame, keys, event_timestamp and the row number.
+    local: the pandas or Arrow frame that it came from, or None.
+    """
+
+    frame: "DataFrame"
+    local: Any = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it came as a pandas or Arrow frame."""
+        return self.local is not None
+
+
+def read_spine(
+    spark: "SparkSession", entity_df: Any, *, keys: Mapping[str, DType], columns: Sequence[str] = ()
+) -> Spine:
+    """The spine of any kind of frame, with keys of their declared types.
+
+    Args:
+        entity_df: a Spark, pandas or Arrow frame, or the path of a Parquet file or folder, or of a Delta table.
+        keys: the join keys that the request needs.
+        columns: names that the features will have, which the spine must not hold.
+
+    Raises: SpineError: a key or event_timestamp is missing, naive, null or of another type, a name clashes, or the
+        frame is of an unknown kind.
+    """
+    from pyspark.sql import DataFrame
+
+    local = None
+    if isinstance(entity_df, str | Path):
+        frame = _read_path(spark, str(entity_df))
+    elif isinstance(entity_df, DataFrame):
+        frame = entity_df
+    else:
+        local, table = _to_arrow(entity_df)
+        _check_names(table.column_names, keys, columns)
+        frame = spark.createDataFrame(_narrow(table, keys))
+    _check_names(local_names(local) if local is not None else frame.columns, keys, columns)
+    frame = _typed(frame, keys)
+    if not frame.where(frame[EVENT].isNull()).isEmpty():
+        raise SpineError(f"entity_df holds rows whose {EVENT} is null; drop or repair them")
+    return Spine(frame=frame, local=local)
+
+
+def full_frame(spark: "SparkSession", spine: Spine, keys: Mapping[str, DType]) -> "DataFrame":
+    """All columns of the spine in Spark, in types that Spark has."""
+    if not spine.is_local:
+        return spine.frame
+    _, table = _to_arrow(spine.local)
+    return _typed(spark.createDataFrame(table), keys)
+
+
+def local_names(local: Any) -> list[str]:
+    """The column names of a pandas or Arrow frame."""
+    names = local.column_names if hasattr(local, "column_names") else list(local.columns)
+    return [str(name) for name in names]
+
+
+def _read_path(spark: "SparkSession", path: str) -> "DataFrame":
+    from pyspark.errors import PySparkException
+
+    if "://" not in path and not Path(path).exists():
+        raise SpineError(f"entity_df: nothing at {str(Path(path).absolute())!r}")
+    kind = "delta" if (Path(path) / "_delta_log").is_dir() else "parquet"
+    try:
+        return spark.read.format(kind).load(path)
+    except PySparkException as exc:
+        raise SpineError(f"entity_df: {path!r} cannot be read as {kind}: {first_line(exc)}") from exc
+
+
+def _to_arrow(entity_df: Any) -> "tuple[pd.DataFrame | pa.Table, pa.Table]":
+    import pandas as pd
+    import pyarrow as pa
+
+    if isinstance(entity_df, pa.Table):
+        return entity_df, entity_df
+    if not isinstance(entity_df, pd.DataFrame):
+        kind = type(entity_df).__name__
+        raise SpineError(f"entity_df must be a Spark, pandas or Arrow frame or a path, got {kind}")
+    try:
+        return entity_df, pa.Table.from_pandas(entity_df, preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as exc:
+        raise SpineError(f"entity_df: {first_line(exc)}; give each column values of one type") from exc
+
+
+def _narrow(table: "pa.Table", keys: Mapping[str, DType]) -> "pa.Table":
+    """Keys and times in types that Spark takes, with the row's number."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = {}
+    for name in dict.fromkeys([*keys, EVENT]):
+        column = table[name]
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if pa.types.is_timestamp(column.type):
+            if column.type.tz is None:
+                raise SpineError(f"entity_df: {name!r} is naive; give its times a zone, such as UTC")
+            # A spine's nanoseconds are cut: between two microseconds nothing becomes known.
+            whole = column if column.type.unit != "ns" else pc.floor_temporal(column, unit="microsecond")
+            column = whole.cast(pa.timestamp("us", tz="UTC"))
+        if pa.types.is_null(column.type):
+            column = column.cast(pa.string() if name != EVENT else pa.timestamp("us", tz="UTC"))
+        columns[name] = column
+    columns[ROW] = pa.chunked_array([pa.array(range(table.num_rows), pa.int64())])
+    return pa.table(columns)
+
+
+def _check_names(names: Sequence[str], keys: Mapping[str, DType], columns: Sequence[str]) -> None:
+    for name in (*keys, EVENT):
+        if name not in names:
+            missing = NotFoundError.of("column", name, names, hint="it has no columns")
+            raise SpineError(f"entity_df: {missing}; it needs the join keys {', '.join(keys)} and {EVENT}")
+    for name in names:
+        if list(names).count(name) > 1:
+            raise SpineError(f"entity_df holds two columns named {name!r}; rename one")
+    for name in columns:
+        if name in names:
+            raise SpineError(
+                f"entity_df holds a column {name!r}, as a feature is named; rename it or pass full_feature_names=True"
+            )
+
+
+def _typed(frame: "DataFrame", keys: Mapping[str, DType]) -> "DataFrame":
+    kinds = dict(frame.dtypes)
+    if kinds[EVENT] != "timestamp":
+        why = "naive; give its times a zone, such as UTC" if kinds[EVENT] in ("timestamp_ntz", "date") else kinds[EVENT]
+        raise SpineError(f"entity_df: {EVENT} is {why}, it must hold instants")
+    for key, dtype in keys.items():
+        kind = kinds[key]
+        if kind == dtype.spark:
+            continue
+        # An empty or all-null column has no type of its own, and matches nothing whatever it becomes.
+        if kind not in _WIDER.get(dtype.spark, ()) and not (kind == "string" and _is_empty(frame, key)):
+            raise SpineError(f"entity_df: join key {key!r} is {kind}, but the views have {dtype.spark}; cast it")
+        frame = frame.withColumn(key, frame[key].cast(dtype.spark))
+    return frame
+
+
+def _is_empty(frame: "DataFrame", key: str) -> bool:
+    return frame.where(frame[key].isNotNull()).isEmpty()

@@ -1,0 +1,1 @@
+"""The batch path: building intervals into the offline log, and loading the latest rows online."""

@@ -1,0 +1,39 @@
+"""What a build and a load answer with."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildResult:
+    """What a build did.
+
+    status: "built" appended rows, "unchanged" found nothing to change, "empty" got no rows from the transform (and
+        retracted what an earlier run had published).
+    rows: appended, of all kinds: new, corrections and retractions. quarantined: withheld by the gate.
+    delta_version: of the log afterwards; None before the first commit.
+    """
+
+    status: str
+    rows: int
+    corrections: int
+    retractions: int
+    quarantined: int
+    delta_version: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadResult:
+    """What a load did: keys written, keys deleted, and the Delta version that was read (None: nothing was ever built)."""
+
+    rows: int
+    deleted: int
+    delta_version: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MaterializeResult:
+    """A build, the builds of past intervals that came before it, and the load that followed."""
+
+    build: BuildResult
+    reprocessed: tuple[BuildResult, ...]
+    load: LoadResult

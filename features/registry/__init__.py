@@ -1,0 +1,17 @@
+"""The registry: what was defined, run, loaded and pinned, in SQL. The only package that imports SQLAlchemy."""
+
+from features.registry.plan import Change, Plan
+from features.registry.records import AuditEntry, Commit, IntervalOutcome, LedgerEntry, Run, StoredManifest
+from features.registry.registry import Registry
+
+__all__ = [
+    "AuditEntry",
+    "Change",
+    "Commit",
+    "IntervalOutcome",
+    "LedgerEntry",
+    "Plan",
+    "Registry",
+    "Run",
+    "StoredManifest",
+]

@@ -1,0 +1,118 @@
+"""Differences between two canonical definitions, or their metadata, in words."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from features.core.canonical import Json
+
+_DURATIONS = ("delay", "lookback", "history", "retention")
+_UNITS = (("d", 86_400_000_000), ("h", 3_600_000_000), ("min", 60_000_000), ("s", 1_000_000), ("us", 1))
+_PARTS = {"entities": "entity", "features": "feature", "sources": "source"}
+
+
+def describe_definition(old: Json, new: Json) -> tuple[str, ...]:
+    """What differs between two versions of a view, or of a service."""
+    if "transform" not in new:
+        return tuple(_list_changes("features", old["features"], new["features"]))
+    return tuple(_view_changes(old, new))
+
+
+def describe_metadata(old: Json, new: Json) -> tuple[str, ...]:
+    """What differs in what may change in place. Parts that only one of the two has are left to the definition."""
+    return tuple(_metadata_changes(old, new))
+
+
+def describe_view(definition: Json) -> tuple[str, ...]:
+    """What a new view holds."""
+    entities = (f"{name} ({keys})" for name, keys in _entity_keys(definition).items())
+    features = (f"{name} {dtype}" for name, dtype in definition["features"])
+    schedule = definition["schedule"] or "none"
+    return (
+        f"entities: {', '.join(entities)}",
+        f"features: {', '.join(features)}",
+        f"schedule: {schedule}, delay {_show('delay', definition['delay'])}",
+    )
+
+
+def _view_changes(old: Json, new: Json) -> Iterator[str]:
+    yield from _named("entity", _entity_keys(old), _entity_keys(new))
+    yield from _named("feature", dict(old["features"]), dict(new["features"]))
+    before = {source["name"]: source for source in old["sources"]}
+    after = {source["name"]: source for source in new["sources"]}
+    yield from _added_and_removed("source", before, after)
+    for name in after:
+        if name in before:
+            yield from _fields(f"source {name}: ", before[name], after[name])
+    for part in ("entities", "sources"):
+        names = [[item["name"] for item in side[part]] for side in (old, new)]
+        if sorted(names[0]) == sorted(names[1]) and names[0] != names[1]:
+            yield f"{part}: order {', '.join(names[0])} -> {', '.join(names[1])}"
+    plain = {key: value for key, value in new.items() if key not in (*_PARTS, "transform")}
+    yield from _fields("", {key: old.get(key) for key in plain}, plain)
+    if old["transform"] != new["transform"]:
+        yield "transform: its code changed"
+
+
+def _metadata_changes(old: Json, new: Json) -> Iterator[str]:
+    plain = {key: value for key, value in new.items() if key not in _PARTS}
+    yield from _fields("", {key: old.get(key) for key in plain}, plain)
+    for part, word in _PARTS.items():
+        before, after = old.get(part, {}), new.get(part, {})
+        for name in after:
+            if name in before:
+                yield from _fields(f"{word} {name}: ", before[name], after[name])
+
+
+def _entity_keys(definition: Json) -> dict[str, str]:
+    return {e["name"]: ", ".join(f"{key} {dtype}" for key, dtype in e["join_keys"]) for e in definition["entities"]}
+
+
+def _named(word: str, old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
+    yield from _added_and_removed(word, old, new)
+    for name, value in new.items():
+        if name in old and old[name] != value:
+            yield f"{word} {name}: {old[name]} -> {value}"
+
+
+def _added_and_removed(word: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    yield from (f"{word} {name}: added" for name in new if name not in old)
+    yield from (f"{word} {name}: removed" for name in old if name not in new)
+
+
+def _list_changes(word: str, old: list[str], new: list[str]) -> Iterator[str]:
+    yield from (f"{word}: {item} added" for item in new if item not in old)
+    yield from (f"{word}: {item} removed" for item in old if item not in new)
+    if sorted(old) == sorted(new) and old != new:
+        yield f"{word}: order {', '.join(old)} -> {', '.join(new)}"
+
+
+def _fields(prefix: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in new.items():
+        if old.get(key) != value:
+            yield f"{prefix}{key}: {_show(key, old.get(key))} -> {_show(key, value)}"
+
+
+def _show(key: str, value: Any) -> str:
+    if value is None or value in ({}, []):
+        return "none"
+    if key in _DURATIONS:
+        return _duration(value)
+    if key == "tags":
+        return ", ".join(f"{tag}={text}" for tag, text in value.items())
+    if key == "expect":
+        return ", ".join(map(_rule, value))
+    return repr(value)
+
+
+def _rule(rule: Json) -> str:
+    arguments = ", ".join(str(next(iter(a.values()))) if isinstance(a, dict) else repr(a) for a in rule["arguments"])
+    return f"{rule['rule']}({arguments}) {rule['severity']}"
+
+
+def _duration(micros: int) -> str:
+    parts = []
+    for unit, size in _UNITS:
+        count, micros = divmod(micros, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts) or "0"

@@ -1,0 +1,87 @@
+"""The ledger: what became of each interval of each view version."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from features.core.applied import AppliedView
+from features.core.schedule import Interval
+from features.errors import UsageError
+from features.registry.audit import Part
+from features.registry.clock import utc_now
+from features.registry.records import INTERVAL_STATUSES, IntervalOutcome, LedgerEntry
+from features.registry.schema import ledger
+
+
+class Ledger(Part):
+    """Which intervals are built, and which of them are stale."""
+
+    def ledger(self, view: AppliedView) -> tuple[LedgerEntry, ...]:
+        """The intervals of a view version that any run has judged, by their start."""
+        query = select(ledger).where(_of(view)).order_by(ledger.c.interval_start, ledger.c.interval_end)
+        with self._database.read() as connection:
+            return tuple(_entry(row) for row in connection.execute(query))
+
+    def record_intervals(self, view: AppliedView, run_id: str, entries: Sequence[IntervalOutcome]) -> None:
+        """Record what a run made of its intervals, all or none.
+
+        Built and empty clear `stale`. Refused and failed leave an earlier build's facts as they are: it still stands.
+
+        Raises: UsageError: an unknown status.
+        """
+        for outcome in entries:
+            if outcome.status not in INTERVAL_STATUSES:
+                raise UsageError(
+                    f"{outcome.interval}: status {outcome.status!r} is none of {', '.join(INTERVAL_STATUSES)}"
+                )
+        with self._database.write() as connection:
+            for outcome in entries:
+                _record(connection, view, run_id, outcome)
+
+    def mark_stale(self, view: AppliedView, *, after: datetime, until: datetime) -> int:
+        """Mark the built intervals with end > after and start < until as stale; how many became so."""
+        statement = (
+            update(ledger)
+            .where(_of(view), ledger.c.built, ~ledger.c.stale)
+            .where(ledger.c.interval_end > after, ledger.c.interval_start < until)
+            .values(stale=True)
+        )
+        with self._database.write() as connection:
+            return connection.execute(statement).rowcount
+
+
+def _of(view: AppliedView) -> Any:
+    return (ledger.c.view == view.name) & (ledger.c.version == view.version)
+
+
+def _record(connection: Connection, view: AppliedView, run_id: str, outcome: IntervalOutcome) -> None:
+    facts: dict[str, Any] = {"status": outcome.status, "run_id": run_id, "updated_at": utc_now()}
+    if outcome.status in ("built", "empty"):
+        facts |= {
+            "built": True,
+            "stale": False,
+            "row_count": outcome.rows,
+            "log_position": outcome.position,
+            "delta_version": outcome.delta_version,
+        }
+    key = {"interval_start": outcome.interval.start, "interval_end": outcome.interval.end}
+    matches = (ledger.c.interval_start == key["interval_start"]) & (ledger.c.interval_end == key["interval_end"])
+    if connection.execute(update(ledger).where(_of(view), matches).values(facts)).rowcount == 0:
+        unbuilt = {"built": False, "stale": False, "row_count": 0}
+        connection.execute(insert(ledger).values(view=view.name, version=view.version, **key, **(unbuilt | facts)))
+
+
+def _entry(row: Row[Any]) -> LedgerEntry:
+    return LedgerEntry(
+        interval=Interval(row.interval_start, row.interval_end),
+        status=row.status,
+        built=row.built,
+        stale=row.stale,
+        rows=row.row_count,
+        position=row.log_position,
+        delta_version=row.delta_version,
+        run_id=row.run_id,
+        updated_at=row.updated_at,
+    )

@@ -1,0 +1,140 @@
+"""Finding versions by reference, with errors that suggest the nearest name."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, select
+
+from features.core.applied import AppliedService, AppliedView, RequestedFeature
+from features.core.canonical import applied_view
+from features.core.references import Reference, parse_reference
+from features.errors import DefinitionError, NotFoundError, UsageError
+from features.registry.planning import SERVICE, VIEW
+from features.registry.schema import definition_versions as versions
+from features.registry.schema import definitions
+
+
+def find_view(connection: Connection, reference: Reference) -> AppliedView:
+    """The view version of a reference, whatever feature it names. Raises: NotFoundError."""
+    row = _find(connection, VIEW, reference)
+    return applied_view(row.content, row.metadata, version=row.version)
+
+
+def find_service(connection: Connection, reference: Reference) -> AppliedService:
+    """The service version of a reference. Raises: NotFoundError."""
+    return applied_service(_find(connection, SERVICE, reference))
+
+
+def current_versions(connection: Connection, kind: str) -> Sequence[Row[Any]]:
+    """The current version of each view, or service, that is not removed, by name."""
+    query = _versions(kind).where(definitions.c.removed_at.is_(None), _is_current()).order_by(definitions.c.name)
+    return connection.execute(query).all()
+
+
+def applied_service(row: Row[Any]) -> AppliedService:
+    """The service version that a row holds."""
+    return AppliedService(name=row.name, version=row.version, features=tuple(row.content["features"]), **row.metadata)
+
+
+def resolve_features(connection: Connection, features: str | Sequence[str]) -> tuple[RequestedFeature, ...]:
+    """See Registry.resolve."""
+    references = _named_alone(connection, features) if isinstance(features, str) else _listed(features)
+    views: dict[tuple[str, int | None], AppliedView] = {}
+    found: list[RequestedFeature] = []
+    asked_by: dict[tuple[str, str], Reference] = {}
+    for reference in references:
+        view = views.get((reference.name, reference.version)) or _view_of(connection, reference)
+        views[reference.name, reference.version] = view
+        for item in _expand(view, reference):
+            key = (item.view.reference, item.feature.name)
+            if key in asked_by:
+                raise UsageError(
+                    f"feature {key[1]!r} of {key[0]} is asked twice, by {str(asked_by[key])!r} and "
+                    f"{str(reference)!r}; drop one"
+                )
+            asked_by[key] = reference
+            found.append(item)
+    return tuple(found)
+
+
+def parse_exact(reference: str, *, kind: str) -> Reference:
+    """`name` or `name@version`. Raises: UsageError: it is neither."""
+    parsed = _parse(reference)
+    if parsed.feature is not None:
+        raise UsageError(f"{reference!r} names a feature; give a {kind}: {parsed.name!r}")
+    return parsed
+
+
+def _named_alone(connection: Connection, text: str) -> tuple[Reference, ...]:
+    """A service's features; or the one view or feature that the text names, if no service has the name."""
+    reference = _parse(text)
+    if reference.feature is not None:
+        return (reference,)
+    services, views = _names(connection, SERVICE), _names(connection, VIEW)
+    if reference.name in services:
+        return find_service(connection, reference).references
+    if reference.name in views:
+        return (reference,)
+    raise NotFoundError.of("feature service or view", text, services + views)
+
+
+def _listed(features: Sequence[str]) -> tuple[Reference, ...]:
+    references = tuple(_parse(text) for text in features)
+    if not references:
+        raise UsageError("features is empty; name a service, or list view:feature references")
+    return references
+
+
+def _view_of(connection: Connection, reference: Reference) -> AppliedView:
+    try:
+        return find_view(connection, reference)
+    except NotFoundError as exc:
+        if reference.feature is None and reference.name in _names(connection, SERVICE):
+            raise UsageError(f"{str(reference)!r} is a feature service; give it alone, not in a list") from exc
+        raise NotFoundError(f"{str(reference)!r}: {exc}") from exc
+
+
+def _expand(view: AppliedView, reference: Reference) -> tuple[RequestedFeature, ...]:
+    if reference.feature is None:
+        return tuple(RequestedFeature(view, feature) for feature in view.features)
+    names = [feature.name for feature in view.features]
+    if reference.feature not in names:
+        raise NotFoundError(
+            f"{str(reference)!r}: {NotFoundError.of(f'feature in {view.reference}', reference.feature, names)}"
+        )
+    return (RequestedFeature(view, view.feature(reference.feature)),)
+
+
+def _parse(text: str) -> Reference:
+    try:
+        return parse_reference(text)
+    except DefinitionError as exc:
+        raise UsageError(str(exc)) from exc
+
+
+def _find(connection: Connection, kind: str, reference: Reference) -> Row[Any]:
+    rows = connection.execute(_versions(kind).where(definitions.c.name == reference.name)).all()
+    if not rows:
+        raise NotFoundError.of(kind, reference.name, _names(connection, kind))
+    known = ", ".join(f"{row.name}@{row.version}" for row in rows)
+    if reference.version is None and rows[0].removed_at is not None:
+        raise NotFoundError(f"{kind} {reference.name!r} is no longer in code; its versions are kept: {known}")
+    wanted = rows[0].current_version if reference.version is None else reference.version
+    for row in rows:
+        if row.version == wanted:
+            return row
+    raise NotFoundError(f"no version {wanted} of {kind} {reference.name!r}; known: {known}")
+
+
+def _names(connection: Connection, kind: str) -> list[str]:
+    return list(connection.scalars(select(definitions.c.name).where(definitions.c.kind == kind)))
+
+
+def _versions(kind: str) -> Select[Any]:
+    columns = (versions, definitions.c.current_version, definitions.c.removed_at)
+    same = (versions.c.kind == definitions.c.kind) & (versions.c.name == definitions.c.name)
+    return select(*columns).join(definitions, same).where(definitions.c.kind == kind).order_by(versions.c.version)
+
+
+def _is_current() -> Any:
+    return versions.c.version == definitions.c.current_version

@@ -1,0 +1,110 @@
+"""What the registry answers with: runs, intervals of a view's ledger, commits, manifests, audit entries."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from features.core.schedule import Interval
+
+RUN_STATUSES = ("built", "unchanged", "empty", "refused", "failed", "loaded")
+INTERVAL_STATUSES = ("built", "empty", "refused", "failed")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One run of a job on one view version.
+
+    view: its reference, `name@version`. status: "running", then one of RUN_STATUSES.
+    start, end: the range asked for; now: the run's nominal clock. started_at, finished_at: wall clock.
+    position, delta_version, committed_at: of the commit that it made, or was loaded; None where there was none.
+    """
+
+    run_id: str
+    kind: str
+    view: str
+    start: datetime | None
+    end: datetime | None
+    now: datetime
+    started_at: datetime
+    finished_at: datetime | None
+    status: str
+    message: str
+    position: int | None
+    delta_version: int | None
+    committed_at: datetime | None
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IntervalOutcome:
+    """What a run made of one interval.
+
+    status: one of INTERVAL_STATUSES. rows: appended to the log, of all kinds. position, delta_version: of the log
+    once the interval was done; None for one that published nothing.
+    """
+
+    interval: Interval
+    status: str
+    rows: int = 0
+    position: int | None = None
+    delta_version: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LedgerEntry:
+    """What is known of one interval of a view version.
+
+    status: of the last run. built: whether any run built it or found it empty, so that the next one is a rerun.
+    stale: whether something that it was computed from has changed since.
+    rows, position, delta_version: of the last run that built it, None positions where none did.
+    """
+
+    interval: Interval
+    status: str
+    built: bool
+    stale: bool
+    rows: int
+    position: int | None
+    delta_version: int | None
+    run_id: str
+    updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Commit:
+    """One commit of a view's offline log: its position (`_seq`), and the Delta version that holds it."""
+
+    position: int
+    delta_version: int
+    committed_at: datetime
+    run_id: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredManifest:
+    """What pins one training set; its content never changes.
+
+    held: whether retention and drops must spare what it needs.
+    """
+
+    name: str
+    number: int
+    content: Mapping[str, Any]
+    held: bool
+    created_at: datetime
+
+    @property
+    def reference(self) -> str:
+        """`name@number`."""
+        return f"{self.name}@{self.number}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuditEntry:
+    """Who did what, and when."""
+
+    at: datetime
+    actor: str
+    action: str
+    detail: Mapping[str, Any] = field(default_factory=dict)

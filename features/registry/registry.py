@@ -1,0 +1,46 @@
+"""The facade: one object through which everything else reads and writes the registry."""
+
+from types import TracebackType
+from typing import Self
+
+from pydantic import SecretStr
+
+from features.registry.audit import AuditLog
+from features.registry.checkpoints import Checkpoints
+from features.registry.database import Database
+from features.registry.definitions import DefinitionVersions
+from features.registry.ledger import Ledger
+from features.registry.runs import Runs
+from features.registry.training_sets import TrainingSets
+
+
+class Registry(DefinitionVersions, Runs, Ledger, Checkpoints, TrainingSets, AuditLog):
+    """Definitions, runs, the ledger of intervals, load checkpoints, manifests and the audit log of one environment.
+
+    Every method is one transaction, and safe to call from threads and processes at once.
+    """
+
+    @classmethod
+    def open(cls, url: str, *, password: SecretStr | None = None) -> Self:
+        """The registry at a SQLAlchemy URL; its tables are made, or brought forward to this code's, where needed.
+
+        Args:
+            url: `sqlite:///path` (missing folders are made) or `postgresql://user@host/database`.
+            password: of the database's user, kept out of the URL, of messages and of logs.
+
+        Raises:
+            RegistryError: the URL is of another kind, the database cannot be reached, or newer code has changed it.
+        """
+        return cls(Database.open(url, password=password))
+
+    def close(self) -> None:
+        """Release connections; calling it twice is fine."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,1 @@
+"""Answers to online requests: a client, its response, and an HTTP server on top."""

@@ -1,0 +1,300 @@
+"""FeatureStore: one object over registry, offline logs and online store. Wiring alone: each verb calls one function."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from features.config import Settings, load_settings
+from features.core.applied import AppliedView, name_columns, select_by_view
+from features.core.canonical import definition_hash, view_definition
+from features.core.definitions import FeatureView
+from features.core.discovery import Definitions, discover
+from features.core.schedule import cover, previous_intervals
+from features.core.times import parse_instant
+from features.errors import StaleCodeError, UsageError
+from features.registry import Plan, Registry, StoredManifest
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from features.materialization.build import Builder
+    from features.materialization.load import Loader
+    from features.materialization.results import BuildResult, LoadResult, MaterializeResult
+    from features.serving.client import OnlineClient
+    from features.serving.response import OnlineResponse
+    from features.stores.base import OnlineStore
+    from features.training.saved import Manifest
+    from features.training.training_set import TrainingSet
+
+logger = logging.getLogger(__name__)
+
+
+class FeatureStore:
+    """One environment's feature store.
+
+    Opening it is cheap: Spark starts with the first verb that needs it, the online store connects likewise. A view is
+    named `name` (its current version) or `name@version`; times are aware datetimes, or ISO strings with an offset.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @classmethod
+    def from_conf(
+        cls, conf: str | Path = "conf", *, env: str | None = None, overrides: Mapping[str, Any] | None = None
+    ) -> Self:
+        """The store of an environment of a conf folder; see `load_settings`. Raises: ConfigError."""
+        return cls(load_settings(conf, env=env, overrides=overrides))
+
+    def plan(self) -> Plan:
+        """What `apply` would change, in words. Raises: DefinitionError: the views package is not valid."""
+        return self.registry.plan(self.definitions)
+
+    def apply(self) -> Plan:
+        """Register what the views package defines; what was changed. Doing it twice changes nothing more."""
+        return self.registry.apply(self.definitions)
+
+    def build(
+        self, view: str, start: datetime | str, end: datetime | str, now: datetime | str | None = None
+    ) -> "BuildResult":
+        """Compute the intervals of [start, end) into the offline log; see `Builder.build`.
+
+        Raises: NotFoundError, IntervalError, StaleCodeError, SourceError, TransformError, RefusedError, StorageError.
+        """
+        code, applied = self._current(view)
+        since, until = parse_instant(start, name="start"), parse_instant(end, name="end")
+        clock = None if now is None else parse_instant(now, name="now")
+        cover(applied.schedule, since, until)
+        return self._builder.build(code, applied, since, until, now=clock)
+
+    def load(self, view: str, full: bool = False) -> "LoadResult":
+        """Bring the online table up to the log; see `Loader.load`. Raises: OnlineStoreError, StorageError."""
+        return self._loader.load(self.registry.view(view), full=full)
+
+    def materialize(
+        self, view: str, start: datetime | str, end: datetime | str, *, reprocess: int = 0
+    ) -> "MaterializeResult":
+        """Build, then load.
+
+        Args:
+            view: its name.
+            start, end: the run's own interval, or a range of them.
+            reprocess: how many built intervals before it to compute again, for late data; what changed in them counts
+                as known from this run on.
+        """
+        from features.materialization.results import MaterializeResult
+
+        code, applied = self._current(view)
+        since, until = parse_instant(start, name="start"), parse_instant(end, name="end")
+        cover(applied.schedule, since, until)
+        again: tuple[BuildResult, ...] = ()
+        if reprocess and applied.schedule is not None:
+            built = {entry.interval for entry in self.registry.ledger(applied) if entry.built}
+            past = [i for i in previous_intervals(applied.schedule, since, reprocess) if i in built]
+            again = tuple(self._builder.build(code, applied, i.start, i.end, nominal=until) for i in past)
+        build = self._builder.build(code, applied, since, until)
+        return MaterializeResult(build=build, reprocessed=again, load=self._loader.load(applied))
+
+    def backfill(
+        self, view: str, start: datetime | str, end: datetime | str, *, every: bool = False, load: bool = True
+    ) -> "tuple[BuildResult, ...]":
+        """Build the intervals of [start, end) that are missing or stale, in order; then load.
+
+        Args:
+            every: build all of them again, not just those. load: bring the online table up to the log afterwards.
+        """
+        from features.materialization.backfill import backfill
+
+        code, applied = self._current(view)
+        since, until = parse_instant(start, name="start"), parse_instant(end, name="end")
+        results = backfill(self._builder, code, applied, since, until, every=every)
+        if load:
+            self._loader.load(applied)
+        return results
+
+    def get_historical_features(
+        self,
+        *,
+        entity_df: Any,
+        features: str | Sequence[str],
+        known_at: str = "created",
+        as_of: datetime | str | None = None,
+        full_feature_names: bool = False,
+    ) -> "TrainingSet":
+        """Feature values as of each row's event_timestamp.
+
+        Args:
+            entity_df: a Spark, pandas or Arrow frame or a path: join keys, event_timestamp, and any other columns.
+            features: a service's name, or references to views and features.
+            known_at: "created": values that could be read at that time; "event": values that were true then, which
+                leaks. Any other is refused.
+            as_of: read the logs as they were committed at that moment; None: now.
+            full_feature_names: name columns `view__feature`.
+
+        Returns: the spine's columns untouched, then the features in the order asked.
+
+        Raises: NotFoundError, SpineError, UsageError.
+        """
+        from features.engine.spine import read_spine
+        from features.training.training_set import TrainingSet, join_keys
+
+        if known_at not in ("created", "event"):
+            raise UsageError(f'known_at must be "created" or "event", got {known_at!r}')
+        requested = self.registry.resolve(features)
+        columns = name_columns(requested, full_feature_names=full_feature_names)
+        moment = None if as_of is None else parse_instant(as_of, name="as_of")
+        selections = select_by_view(requested, columns)
+        keys = join_keys(s.view for s in selections)
+        spine = read_spine(self.spark, entity_df, keys=keys, columns=columns)
+        pins = tuple(self._pin(selection, moment) for selection in selections)
+        return TrainingSet(
+            spark=self.spark, spine=spine, pins=pins, columns=columns, known_at=known_at, saver=self._save
+        )
+
+    def rebuild(self, manifest: "str | Manifest") -> "TrainingSet":
+        """A saved training set, computed again from its spine and log positions, and found equal to what was saved.
+
+        Raises: NotFoundError: no such manifest; StorageError: what it needs is gone, or the content differs.
+        """
+        from features.training.rebuilding import rebuild
+
+        reference = manifest if isinstance(manifest, str) else manifest.reference
+        return rebuild(self.registry.manifest(reference), self.spark, self.registry, self._warehouse, self._save)
+
+    def hold(self, name: str) -> None:
+        """Keep what rebuilding a training set takes (`name` or `name@number`) from retention and drops."""
+        self.registry.hold(name)
+
+    def release(self, name: str) -> None:
+        """End a hold."""
+        self.registry.release(name)
+
+    def training_sets(self) -> tuple[StoredManifest, ...]:
+        """All saved training sets, by name and number."""
+        return self.registry.manifests()
+
+    def get_online_features(
+        self,
+        *,
+        features: str | Sequence[str],
+        entity_rows: Sequence[Mapping[str, Any]],
+        now: datetime | str | None = None,
+        full_feature_names: bool = False,
+    ) -> "OnlineResponse":
+        """The latest values of each entity row's keys, with a status each; see `OnlineClient.get`."""
+        return self.online_client.get(
+            features=features, entity_rows=entity_rows, now=now, full_feature_names=full_feature_names
+        )
+
+    async def get_online_features_async(
+        self,
+        *,
+        features: str | Sequence[str],
+        entity_rows: Sequence[Mapping[str, Any]],
+        now: datetime | str | None = None,
+        full_feature_names: bool = False,
+    ) -> "OnlineResponse":
+        """The same, without blocking the event loop."""
+        return await self.online_client.get_async(
+            features=features, entity_rows=entity_rows, now=now, full_feature_names=full_feature_names
+        )
+
+    @property
+    def definitions(self) -> Definitions:
+        """What the views package defines in code."""
+        return discover(self.settings.views)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The registry, opened when it is first used."""
+        return Registry.open(self.settings.registry, password=self.settings.registry_password())
+
+    @cached_property
+    def spark(self) -> "SparkSession":
+        """The Spark session, started when it is first used."""
+        from features.engine.session import open_session
+
+        return open_session(self.settings.spark, app=f"features-{self.settings.env}")
+
+    @cached_property
+    def online(self) -> "OnlineStore":
+        """The online store, which connects when it is first asked for something."""
+        from features.stores.opening import open_online_store
+
+        return open_online_store(self.settings.online)
+
+    @cached_property
+    def online_client(self) -> "OnlineClient":
+        """What serving apps read through."""
+        from features.serving.client import OnlineClient
+
+        return OnlineClient(self.registry, self.online)
+
+    def close(self) -> None:
+        """Release connections; the Spark session is left to its process. Calling it twice is fine."""
+        for name in ("online", "registry"):
+            opened = self.__dict__.pop(name, None)
+            if opened is not None:
+                opened.close()
+        self.__dict__.pop("online_client", None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def _warehouse(self) -> str:
+        warehouse = self.settings.warehouse
+        return warehouse if "://" in warehouse else str(Path(warehouse).absolute())
+
+    @property
+    def _builder(self) -> "Builder":
+        from features.materialization.build import Builder
+
+        return Builder(spark=self.spark, registry=self.registry, warehouse=self._warehouse)
+
+    @property
+    def _loader(self) -> "Loader":
+        from features.materialization.load import Loader
+        from features.stores.opening import online_target
+
+        return Loader(
+            spark=self.spark,
+            registry=self.registry,
+            warehouse=self._warehouse,
+            online=self.online,
+            target=online_target(self.settings.online),
+        )
+
+    def _current(self, reference: str) -> tuple[FeatureView, AppliedView]:
+        """The code of a view, and the version that it was applied as. Raises: StaleCodeError: they differ."""
+        applied = self.registry.view(reference)
+        code = self.definitions.view(applied.name)
+        found = definition_hash(view_definition(code))
+        if found != applied.definition_hash:
+            raise StaleCodeError(
+                f"the code of {applied.name!r} ({found[:12]}) is not that of {applied.reference} "
+                f"({applied.definition_hash[:12]}); look at `features plan`, then run `features apply`"
+            )
+        return code, applied
+
+    def _pin(self, selection: Any, moment: datetime | None) -> Any:
+        from features.stores.delta import FeatureLog
+        from features.training.training_set import Pin
+
+        log = FeatureLog(self.spark, self._warehouse, selection.view)
+        snapshot = log.snapshot()
+        position = snapshot.position if snapshot is not None else 0
+        if moment is not None:
+            position = min(position, self.registry.position_at(selection.view, moment))
+        return Pin(selection=selection, log=log, snapshot=snapshot, position=position)
+
+    def _save(self, training_set: "TrainingSet", name: str, hold: bool) -> "Manifest":
+        from features.training.saved import save_training_set
+
+        return save_training_set(training_set, name, hold, registry=self.registry, warehouse=self._warehouse)

@@ -1,0 +1,137 @@
+"""Connecting to Cassandra, and what its failures mean in the words of the feature store."""
+
+import ipaddress
+import logging
+from typing import Any
+
+from cassandra import (
+    AuthenticationFailed,
+    ConsistencyLevel,
+    DriverException,
+    InvalidRequest,
+    OperationTimedOut,
+    Unauthorized,
+    Unavailable,
+    UnresolvableContactPoints,
+)
+from cassandra.auth import PlainTextAuthProvider
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
+from cassandra.connection import ConnectionException
+from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, TokenAwarePolicy
+from cassandra.query import tuple_factory
+
+from features.config import OnlineSettings
+from features.errors import OnlineStoreError
+
+# All that the driver raises for reasons outside this code.
+VENDOR_ERRORS = (DriverException, NoHostAvailable, ConnectionException, OSError)
+_MAX_RECONNECT_SECONDS = 5.0
+_PROTOCOL_VERSION = 5
+
+
+def connect(settings: OnlineSettings) -> Session:
+    """A new session, whose rows are tuples. Its cluster must be shut down by the caller.
+
+    Raises:
+        OnlineStoreError: no host answers within about `timeout_seconds`, or they refuse the credentials.
+        ConfigError: the environment variable of the password is not set.
+    """
+    _quiet_driver()
+    password = settings.password()
+    authentication = None
+    if settings.username is not None:
+        secret = "" if password is None else password.get_secret_value()
+        authentication = PlainTextAuthProvider(settings.username, secret)
+    profile = ExecutionProfile(
+        load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=settings.datacenter)),
+        consistency_level=ConsistencyLevel.name_to_value[settings.consistency],
+        request_timeout=settings.timeout_seconds,
+        row_factory=tuple_factory,
+    )
+    # Hosts are tried one after another.
+    each = settings.timeout_seconds / len(settings.hosts)
+    cluster = None
+    try:
+        cluster = Cluster(
+            contact_points=list(settings.hosts),
+            port=settings.port,
+            auth_provider=authentication,
+            execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+            # Pinned: negotiation logs a warning for each version that it gives up.
+            protocol_version=_PROTOCOL_VERSION,
+            connect_timeout=each,
+            control_connection_timeout=each,
+            reconnection_policy=ExponentialReconnectionPolicy(0.2, _MAX_RECONNECT_SECONDS),
+        )
+        return cluster.connect()
+    except VENDOR_ERRORS as exc:
+        if cluster is not None:
+            cluster.shutdown()
+        raise explain(exc, settings) from exc
+
+
+def explain(exc: Exception, settings: OnlineSettings) -> OnlineStoreError:
+    """The error that tells a user what a failure of the driver means, and what to do next."""
+    where = ", ".join(f"{host}:{settings.port}" for host in settings.hosts)
+    causes = _causes(exc)
+    for cause in causes:
+        if isinstance(cause, AuthenticationFailed | Unauthorized):
+            return OnlineStoreError(
+                f"Cassandra at {where} refuses user {settings.username!r} ({_first_line(cause)}); check the user, "
+                "its permissions, and the password in the variable that online.password_env names"
+            )
+    if isinstance(exc, InvalidRequest):
+        text = _first_line(exc)
+        if "unconfigured table" in text or "does not exist" in text:
+            return OnlineStoreError(f"keyspace {settings.keyspace} at {where}: {text}; run `features apply`, then load")
+        return OnlineStoreError(f"Cassandra at {where} refuses the statement: {text}")
+    if isinstance(exc, UnresolvableContactPoints):
+        return OnlineStoreError(f"no address is known for any of {where}; check online.hosts in conf")
+    if isinstance(exc, NoHostAvailable | ConnectionException | OperationTimedOut | OSError):
+        return OnlineStoreError(f"Cassandra at {where} does not answer: {_reason(causes)}; {_remedy(settings)}")
+    if isinstance(exc, Unavailable):
+        return OnlineStoreError(
+            f"Cassandra at {where} has too few live replicas for consistency {settings.consistency}: {_first_line(exc)}"
+        )
+    return OnlineStoreError(f"Cassandra at {where} failed: {type(exc).__name__}: {_first_line(exc)}")
+
+
+def _quiet_driver() -> None:
+    # The driver logs each failed attempt with a traceback; what matters of it is in the error that is raised.
+    logger = logging.getLogger("cassandra")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.CRITICAL)
+
+
+def _causes(exc: Exception) -> list[Exception]:
+    """The errors by host, or the error itself."""
+    by_host: Any = getattr(exc, "errors", None)
+    errors = list(by_host.values()) if isinstance(by_host, dict) else []
+    return [error for error in errors if isinstance(error, Exception)] or [exc]
+
+
+def _reason(causes: list[Exception]) -> str:
+    cause = causes[0]
+    if isinstance(cause, OperationTimedOut | TimeoutError):
+        return "timed out"
+    if isinstance(cause, NoHostAvailable):
+        return "no host of online.datacenter is up"
+    return _first_line(cause)
+
+
+def _remedy(settings: OnlineSettings) -> str:
+    if all(_is_loopback(host) for host in settings.hosts):
+        return "start one with `features cassandra start`, or check online.hosts and online.port in conf"
+    return "check online.hosts, online.port and online.datacenter in conf"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _first_line(exc: Exception) -> str:
+    text = str(getattr(exc, "message", None) or exc) or type(exc).__name__
+    return text.splitlines()[0][:300]

@@ -1,0 +1,180 @@
+"""The offline log: one append-only Delta table per view version, the only door to Delta Lake.
+
+Each commit carries a position, `_seq` = last + 1, as Delta's application transaction: of two writers that saw the same
+last position one is refused by Delta, or skipped without a word, so a commit counts only when the table's history
+shows the writer's own run at that position.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from features.core.applied import AppliedView
+from features.core.times import to_micros
+from features.errors import StorageError
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+    from pyspark.sql import DataFrame, SparkSession
+
+EVENT, CREATED, AVAILABLE = "event_timestamp", "created_timestamp", "available_timestamp"
+OP, SEQ, INTERVAL = "_op", "_seq", "_interval"
+PUT, RETRACT = "put", "retract"
+
+# Delta cuts timestamps in statistics to milliseconds, the maximum too.
+_STATS_SLACK = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """One Delta version of a log, and the position of its last commit: what a reader pins."""
+
+    version: int
+    position: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Commit:
+    """One append: its position, the Delta version that it made, when, and by which run."""
+
+    position: int
+    version: int
+    committed_at: datetime
+    run_id: str
+
+
+class FeatureLog:
+    """The log of one view version: join keys, event_timestamp, created_timestamp, _op, _seq, _interval, features."""
+
+    def __init__(self, spark: "SparkSession", warehouse: str, view: AppliedView) -> None:
+        self._spark = spark
+        self._view = view
+        self.path = f"{warehouse.rstrip('/')}/{view.log_path}"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns, in the order of the table. The ones that prune files stand first."""
+        return (*self._view.join_keys, EVENT, CREATED, OP, SEQ, INTERVAL, *(f.name for f in self._view.features))
+
+    def snapshot(self) -> Snapshot | None:
+        """The newest version, or None before the first commit. Raises: StorageError: the table cannot be read."""
+        table = self._open()
+        if table is None:
+            return None
+        return Snapshot(version=table.version(), position=table.transaction_version(self._view.reference) or 0)
+
+    def read(self, snapshot: Snapshot, *, position: int | None = None) -> "DataFrame":
+        """The rows of a snapshot, up to a position (None: all). Later writes and compaction do not change it."""
+        from pyspark.sql import functions as F
+
+        frame = self._spark.read.format("delta").option("versionAsOf", snapshot.version).load(self.path)
+        return frame if position is None else frame.where(F.col(SEQ) <= position)
+
+    def empty(self) -> "DataFrame":
+        """A frame of the log's columns, without rows: what a view holds before its first commit."""
+        types = {EVENT: "timestamp", CREATED: "timestamp", OP: "string", SEQ: "bigint", INTERVAL: "timestamp"}
+        types |= {key: dtype.spark for key, dtype in self._view.join_keys.items()}
+        types |= {f.name: f.dtype.spark for f in self._view.features}
+        return self._spark.createDataFrame([], ", ".join(f"`{name}` {types[name]}" for name in self.columns))
+
+    def may_hold(self, snapshot: Snapshot, intervals: Sequence[datetime]) -> bool:
+        """Whether any file of the snapshot can hold rows of these intervals (their ends), by its statistics alone."""
+        import pyarrow as pa
+
+        table = self._open()
+        if table is None:
+            return False
+        if table.version() != snapshot.version:
+            table.load_as_version(snapshot.version)
+        actions: dict[str, list[Any]] = pa.table(table.get_add_actions(flatten=True)).to_pydict()
+        rows = len(actions["path"])
+        lows = actions.get(f"min.{INTERVAL}", [None] * rows)
+        highs = actions.get(f"max.{INTERVAL}", [None] * rows)
+        first, last = min(intervals), max(intervals)
+        return any(
+            low is None or high is None or (low <= last and high + _STATS_SLACK >= first)
+            for low, high in zip(lows, highs, strict=True)
+        )
+
+    def append(self, rows: "DataFrame", *, position: int, run_id: str) -> Commit | None:
+        """Append rows as the commit of a position, or None where another run has taken it: read again and compare.
+
+        Args:
+            rows: the log's columns; `_seq` is set here.
+            position: the last position of the snapshot that the rows were compared against, plus one.
+            run_id: told in the commit's metadata.
+
+        Raises: StorageError: the table cannot be written.
+        """
+        from delta.exceptions import DeltaConcurrentModificationException
+        from pyspark.errors import PySparkException
+        from pyspark.sql import functions as F
+
+        metadata = {"run_id": run_id, "position": position, "view": self._view.reference}
+        writer = (
+            rows.withColumn(SEQ, F.lit(position).cast("bigint"))
+            .select(*self.columns)
+            .write.format("delta")
+            .mode("append")
+            .option("txnAppId", self._view.reference)
+            .option("txnVersion", position)
+            .option("userMetadata", json.dumps(metadata))
+            .option("delta.dataSkippingStatsColumns", ",".join(self.columns[: -len(self._view.features)]))
+        )
+        try:
+            writer.save(self.path)
+        except DeltaConcurrentModificationException:
+            return None
+        except PySparkException as exc:
+            raise StorageError(
+                f"cannot write the log of {self._view.reference} at {self.path}: {first_line(exc)}"
+            ) from exc
+        commit = next((c for c in self.commits() if c.position == position), None)
+        return commit if commit is not None and commit.run_id == run_id else None
+
+    def commits(self, *, after: int = 0) -> list[Commit]:
+        """The commits behind a position that Delta's history still tells of, newest first."""
+        table = self._open()
+        found: list[Commit] = []
+        for entry in table.history() if table is not None else ():
+            # OPTIMIZE and other maintenance add rows to the history that are no commits of ours.
+            metadata = json.loads(entry.get("userMetadata") or "{}")
+            if metadata.get("view") != self._view.reference:
+                continue
+            if metadata["position"] <= after:
+                break
+            at = datetime.fromtimestamp(entry["timestamp"] / 1000, UTC)
+            found.append(
+                Commit(
+                    position=metadata["position"], version=entry["version"], committed_at=at, run_id=metadata["run_id"]
+                )
+            )
+        return found
+
+    def _open(self) -> "DeltaTable | None":
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError, TableNotFoundError
+
+        try:
+            return DeltaTable(self.path)
+        except TableNotFoundError:
+            return None
+        except (DeltaError, OSError) as exc:
+            raise StorageError(
+                f"cannot read the log of {self._view.reference} at {self.path}: {first_line(exc)}"
+            ) from exc
+
+
+def first_line(exc: BaseException) -> str:
+    """What an error of Spark or Delta says, without its stack and its JVM's."""
+    text = next((line for line in str(exc).splitlines() if line.strip()), type(exc).__name__)
+    return text.split(" SQLSTATE:")[0].strip()
+
+
+def micros_literal(instant: datetime) -> Any:
+    """A Spark timestamp literal that no session time zone can shift."""
+    from pyspark.sql import functions as F
+
+    return F.timestamp_micros(F.lit(to_micros(instant)).cast("bigint"))

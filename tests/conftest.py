@@ -1,0 +1,47 @@
+"""Real parts that tests share, each started once for a whole run: Spark, Cassandra. Fixtures start what a test asks for."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from features.config import SparkSettings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from features.embedded.cassandra import CassandraNode
+
+os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[SparkSession]":
+    """The session that jobs get, local."""
+    from features.engine.session import open_session
+
+    scratch = tmp_path_factory.mktemp("spark")
+    conf = {"spark.local.dir": str(scratch), "spark.sql.warehouse.dir": str(scratch / "warehouse")}
+    session = open_session(SparkSettings(master="local[2]", driver_memory="1500m", conf=conf), app="tests")
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def cassandra_node(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[CassandraNode]":
+    """A running Cassandra of its own, on a free port."""
+    from features.embedded.cassandra import CassandraNode
+
+    node = CassandraNode(state_dir=tmp_path_factory.mktemp("cassandra"), port=0, heap_mb=512)
+    node.start()
+    yield node
+    node.stop()
+
+
+@pytest.fixture
+def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
