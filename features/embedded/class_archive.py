@@ -1,7 +1,7 @@
 """A class archive (AppCDS): the classes of Cassandra as the JVM maps them, which saves 2 of 5 seconds of a start.
 
 The first clean stop writes it. It lies beside the jars, so new jars get a new one, and is named after the exact JDK.
-The JVM starts without one that does not fit, but dies of one that is cut short: its checksum is compared before it is used.
+The JVM starts without one that does not fit, but dies of one that is cut short: its checksum is compared before use.
 """
 
 import hashlib

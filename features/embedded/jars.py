@@ -181,7 +181,7 @@ def _stamp_of(paths: Iterable[Path]) -> Stamp:
 def _unchanged(stamp: Path, paths: Iterable[Path]) -> bool:
     try:
         return _stamp_of(paths) == _read_stamp(stamp)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 

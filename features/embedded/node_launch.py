@@ -23,6 +23,7 @@ _KILL_SECONDS = 10.0
 _RELEASE_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 _TELL_SECONDS = 5.0
+_FULL_DISK = ("No space left on device", "FSDiskFullWriteError", "Insufficient disk space")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -204,7 +205,7 @@ def _gone(record: NodeRecord, seconds: float) -> bool:
 def _why_it_ended(record: NodeRecord, files: NodeFiles) -> str:
     words = files.last_words(record.log_from)
     text = "\n  ".join(words) or "it said nothing"
-    if any("No space left on device" in word for word in words):
+    if any(sign in word for sign in _FULL_DISK for word in words):
         return f"Cassandra found the disk of {files.folder} full: free 512 MiB, then start it again. It said:\n  {text}"
     return (
         f"Cassandra ended while it started; the whole log is {files.log}, the JVM's {files.output}. It said:\n  {text}"

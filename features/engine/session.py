@@ -1,5 +1,7 @@
 """The Spark session of a job: Delta on, UTC, and started with what the environment's conf says."""
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 from features.config import SparkSettings
@@ -42,6 +44,9 @@ def open_session(settings: SparkSettings, *, app: str) -> "SparkSession":
     from pyspark.errors import PySparkException, PySparkRuntimeError
     from pyspark.sql import SparkSession
 
+    if settings.master is not None:
+        # Workers on this machine run the Python that the driver runs, not the first one on PATH.
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     under_submit = SparkContext._gateway is not None or _under_submit()
     if not under_submit:
         install_delta_jars()
@@ -68,6 +73,4 @@ def open_session(settings: SparkSettings, *, app: str) -> "SparkSession":
 
 def _under_submit() -> bool:
     """Whether spark-submit started this process: it leaves the port of its JVM in the environment."""
-    import os
-
     return "PYSPARK_GATEWAY_PORT" in os.environ

@@ -42,6 +42,9 @@ secret_key = {secret_key}
 jwt_secret = {jwt_secret}
 
 [workers]
+# A worker often notices the end of its task only after a heartbeat.
+min_heartbeat_interval = 1
+max_failed_heartbeats = 30
 execution_api_timeout = 30
 
 [scheduler]

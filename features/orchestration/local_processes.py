@@ -12,8 +12,6 @@ from typing import Any
 from features.embedded.processes import birth_mark, is_running
 from features.errors import PlatformError
 
-_GRACE_SECONDS = 10.0
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Component:
@@ -51,10 +49,11 @@ def spawn(name: str, command: Sequence[str], *, cwd: Path, environment: Mapping[
     return Component(name=name, pid=process.pid, mark=mark)
 
 
-def end_all(components: Iterable[Component], *, marker: tuple[str, str]) -> None:
+def end_all(components: Iterable[Component], *, marker: tuple[str, str], grace_seconds: float = 8.0) -> None:
     """Ends the components, what they started, and every other process with the marker in its environment.
 
-    Components get SIGINT, the only signal on which they end cleanly; what is left then gets SIGTERM, then SIGKILL.
+    Components get SIGINT, the only signal on which they end cleanly; what is left then gets SIGTERM, then SIGKILL,
+    each with so many seconds to end.
 
     Raises: PlatformError: some do not end.
     """
@@ -62,12 +61,13 @@ def end_all(components: Iterable[Component], *, marker: tuple[str, str]) -> None
 
     heads = [process for component in components if component.runs() for process in _find(component.pid)]
     left = {*heads, *(child for head in heads for child in _descendants(head)), *_marked(marker)}
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+    # Twice at last: for what was started while its parent was being killed.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGKILL):
         for process in heads if number == signal.SIGINT else left:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
         # Tasks run in sessions of their own: one that was started meanwhile is known by its marker alone.
-        left = {*psutil.wait_procs(left, timeout=_GRACE_SECONDS)[1], *_marked(marker)}
+        left = {*psutil.wait_procs(left, timeout=grace_seconds)[1], *_marked(marker)}
     if left:
         pids = ", ".join(str(process.pid) for process in left)
         raise PlatformError(f"processes of Airflow do not end: {pids}; end them by hand")

@@ -1,7 +1,10 @@
 """What the gate says of a run's rows."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from features.errors import RefusedError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -9,9 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RuleResult:
-    """How one rule fared on the rows of one interval.
+    """How one rule fared: one result per interval that failed it, or a single one for the whole range where all passed.
 
-    column: the feature or join key judged; rule: such as `between(0, 1)`; interval_end: ISO, of the interval judged.
+    column: the feature, join key or event_timestamp judged; rule: such as `between(0, 1)`.
+    interval_end: ISO, of the interval that failed; "" where every interval passed.
     failing and rows: counts; keys: a few failing keys, such as `customer='a'`, never values of features.
     """
 
@@ -28,11 +32,21 @@ class RuleResult:
         """Whether no row fails."""
         return self.failing == 0
 
+    def to_dict(self) -> dict[str, Any]:
+        """The fields in JSON's types."""
+        return {**asdict(self), "keys": list(self.keys)}
+
+    def __str__(self) -> str:
+        found = f"{self.column}: {self.rule} ({self.severity}): {self.failing} of {self.rows} rows fail"
+        where = f" in the interval that ends at {self.interval_end}" if self.interval_end else ""
+        return found + where + (f", such as {'; '.join(self.keys)}" if self.keys else "")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The rows that may be published, the rows that are withheld, and how every failed rule fared.
+    """The rows that may be published, the rows that are withheld, and how every rule fared.
 
+    accepted: the very frame that was judged, where nothing is withheld.
     quarantined: the withheld rows with `_reasons` (array of strings), or None where there are none.
     """
 
@@ -40,3 +54,11 @@ class Verdict:
     quarantined: "DataFrame | None"
     quarantined_rows: int
     results: tuple[RuleResult, ...]
+
+
+class GateRefusedError(RefusedError):
+    """An interval failed a rule of severity `refuse`. `results`: how every rule fared, refusing or not."""
+
+    def __init__(self, message: str, results: Sequence[RuleResult] = ()) -> None:
+        super().__init__(message)
+        self.results = tuple(results)

@@ -27,8 +27,10 @@ def find_service(connection: Connection, reference: Reference) -> AppliedService
 
 def current_versions(connection: Connection, kind: str) -> Sequence[Row[Any]]:
     """The current version of each view, or service, that is not removed, by name."""
-    query = _versions(kind).where(definitions.c.removed_at.is_(None), _is_current()).order_by(definitions.c.name)
-    return connection.execute(query).all()
+    current = versions.c.version == definitions.c.current_version
+    rows = connection.execute(_versions(kind).where(definitions.c.removed_at.is_(None), current))
+    # Sorted here: databases differ in how they order text.
+    return sorted(rows, key=lambda row: row.name)
 
 
 def applied_service(row: Row[Any]) -> AppliedService:
@@ -134,7 +136,3 @@ def _versions(kind: str) -> Select[Any]:
     columns = (versions, definitions.c.current_version, definitions.c.removed_at)
     same = (versions.c.kind == definitions.c.kind) & (versions.c.name == definitions.c.name)
     return select(*columns).join(definitions, same).where(definitions.c.kind == kind).order_by(versions.c.version)
-
-
-def _is_current() -> Any:
-    return versions.c.version == definitions.c.current_version

@@ -50,8 +50,8 @@ class TrainingSets(Part):
     def manifests(self) -> tuple[StoredManifest, ...]:
         """All manifests, by name and number."""
         with self._database.read() as connection:
-            rows = connection.execute(select(manifests).order_by(manifests.c.name, manifests.c.number))
-            return tuple(_manifest(row) for row in rows)
+            found = [_manifest(row) for row in connection.execute(select(manifests))]
+        return tuple(sorted(found, key=lambda manifest: (manifest.name, manifest.number)))
 
     def hold(self, reference: str, *, actor: str | None = None) -> StoredManifest:
         """Protect what a manifest needs from retention and drops. Raises: NotFoundError, UsageError."""

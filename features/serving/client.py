@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from features.core.applied import AppliedView, RequestedFeature
 from features.core.dtypes import DType
 from features.core.times import duration_micros, from_micros, parse_instant, to_micros
+from features.errors import UsageError
 from features.serving.request import CompiledRequest, PlannedRead, check_rows, compile_request, plan_reads
 from features.serving.response import OnlineResponse, Status, columns_of
 from features.stores.base import OnlineRow, OnlineStore
@@ -110,7 +111,11 @@ class OnlineClient:
 
 
 def _hashable(features: Features) -> str | tuple[str, ...]:
-    return features if isinstance(features, str) else tuple(features)
+    if isinstance(features, str):
+        return features
+    if not isinstance(features, Sequence) or not all(isinstance(reference, str) for reference in features):
+        raise UsageError(f"features must be a service's name or a list of references, got {features!r}")
+    return tuple(features)
 
 
 def _now_micros(now: datetime | str | None) -> int:

@@ -82,7 +82,7 @@ def create_app(client: OnlineClient) -> FastAPI:
 
 
 def serve(client: OnlineClient, *, host: str = "127.0.0.1", port: int = 6566) -> None:
-    """Answer requests until interrupted. Anyone who reaches the port can read: keep it on loopback or behind a proxy."""
+    """Answer requests until interrupted. Whoever reaches the port may read: keep it on loopback, or behind a proxy."""
     import uvicorn
 
     uvicorn.run(create_app(client), host=host, port=port)

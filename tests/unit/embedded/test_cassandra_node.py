@@ -31,7 +31,7 @@ def record(pid: int, mark: str, port: int = 9042) -> NodeRecord:
 
 def settings(**online: object) -> Settings:
     values: dict[str, object] = {"embedded": True, **online}
-    return Settings(env="local", online=OnlineSettings(**values))  # type: ignore[arg-type]
+    return Settings(env="local", online=OnlineSettings(**values))
 
 
 @pytest.fixture
@@ -137,8 +137,13 @@ def test_a_damaged_record_is_no_running_node(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"host": "0.0.0.0"}, "127.0.0.0/8"), ({"host": "db.example"}, "db.example"), ({"port": 70000}, "70000"), ({"heap_mb": 64}, "256 MiB")],
-)  # fmt: skip
+    [
+        ({"host": "0.0.0.0"}, "127.0.0.0/8"),
+        ({"host": "db.example"}, "db.example"),
+        ({"port": 70000}, "70000"),
+        ({"heap_mb": 64}, "256 MiB"),
+    ],
+)
 def test_a_node_that_makes_no_sense_is_refused_at_birth(
     tmp_path: Path, arguments: dict[str, object], message: str
 ) -> None:

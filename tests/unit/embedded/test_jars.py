@@ -82,7 +82,7 @@ def test_no_download_begins_on_a_nearly_full_disk(
     cache: Path, locks: Path, maven: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(2**40, 2**40, 10 * 2**20))
-    with pytest.raises(PlatformError, match="10 MiB free.*needs 512"):
+    with pytest.raises(PlatformError, match=r"10 MiB free.*needs 512"):
         ensure_jars("delta", locks=locks)
     assert not maven.exists()
 

@@ -40,13 +40,13 @@ def test_a_wrong_version_says_what_was_found_where_and_what_to_set(
 
 
 def test_no_java_at_all_says_what_to_install(bin_folder: Path) -> None:
-    with pytest.raises(PlatformError, match="no Java: .*install a JDK 17"):
+    with pytest.raises(PlatformError, match=r"no Java: .*install a JDK 17"):
         find_java()
 
 
 def test_a_java_home_without_java_is_named(bin_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "gone"))
-    with pytest.raises(PlatformError, match="JAVA_HOME=.*gone holds no bin/java"):
+    with pytest.raises(PlatformError, match=r"JAVA_HOME=.*gone holds no bin/java"):
         find_java()
 
 

@@ -1,10 +1,12 @@
 import json
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 
 from features import BatchSource, DType, Entity, Expect, Feature, FeatureService
+from features.core.canonical import definition_hash, view_definition
 from features.core.schedule import Interval
 from features.errors import DefinitionError, NotFoundError
 from features.registry import IntervalOutcome
@@ -67,6 +69,7 @@ def test_applied_view_is_what_was_defined(registry, define, make_view):
     stored = registry.view("everything")
     fields = [name for name in type(view).__dataclass_fields__ if name != "transform"]
     assert {name: getattr(stored, name) for name in fields} == {name: getattr(view, name) for name in fields}
+    assert stored.definition_hash == definition_hash(view_definition(view))
     assert registry.plan(define(view)).is_empty
 
 
@@ -186,7 +189,7 @@ def test_view_that_comes_back_keeps_its_version(registry, define, make_view):
 def test_new_version_offers_the_backfill_of_what_the_old_one_held(registry, define, make_view):
     registry.apply(define(make_view()))
     days = [datetime(2024, 1, day, tzinfo=UTC) for day in (1, 2, 3)]
-    outcomes = [IntervalOutcome(interval=Interval(a, b), status="built") for a, b in zip(days, days[1:], strict=False)]
+    outcomes = [IntervalOutcome(interval=Interval(a, b), status="built") for a, b in pairwise(days)]
     registry.record_intervals(registry.view("last_payment"), "run", outcomes)
 
     plan = registry.plan(define(make_view(delay=timedelta(hours=1))))

@@ -77,7 +77,10 @@ def test_features_are_resolved_in_the_order_asked(filled, features, found):
     ("features", "told"),
     [
         (["last_paymnt:amount"], "'last_paymnt:amount': no feature view 'last_paymnt'; did you mean 'last_payment'?"),
-        (["last_payment:amuont"], "'last_payment:amuont': no feature in last_payment@2 'amuont'; did you mean 'amount'?"),
+        (
+            ["last_payment:amuont"],
+            "'last_payment:amuont': no feature in last_payment@2 'amuont'; did you mean 'amount'?",
+        ),
         (["last_payment@1:currency"], "'last_payment@1:currency': no feature in last_payment@1 'currency'"),
         (["orders@4:total_7d"], "'orders@4:total_7d': no version 4 of feature view 'orders'; known: orders@1"),
         ("fruad", "no feature service or view 'fruad'; did you mean 'fraud'?"),

@@ -1,0 +1,104 @@
+"""The one door to Great Expectations: loading it quietly, and letting it judge one batch by one suite."""
+
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import DataFrame
+
+if TYPE_CHECKING:
+    from great_expectations import ExpectationSuite
+    from great_expectations.core.expectation_validation_result import ExpectationValidationResult
+
+# A context is global to the process while it judges.
+_judging = threading.Lock()
+_loading = threading.RLock()
+_CONNECT_MODULES = ("pyspark.sql.connect.dataframe", "pyspark.sql.connect.session")
+
+
+def load_great_expectations() -> Any:
+    """The module, imported on first use (about two seconds) with its analytics switched off."""
+    if "great_expectations" in sys.modules and hasattr(sys.modules["great_expectations"], "ExpectationSuite"):
+        return sys.modules["great_expectations"]
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    with _loading, _without_deprecations(), _without_spark_connect():
+        import great_expectations
+        import great_expectations.expectations
+    return great_expectations
+
+
+def validate(batch: DataFrame, suite: "ExpectationSuite") -> "dict[int, ExpectationValidationResult]":
+    """The result of each expectation by its `meta["rule"]`: `success`, or `exception_info` where it was not judged.
+
+    Nothing is cached, written or sent: the context lives in memory, and the caller's own, if any, is put back.
+    """
+    load_great_expectations()
+    with _judging, _without_deprecations(), _ephemeral_context() as context:
+        source = context.data_sources.add_spark("rows", persist=False)
+        definition = source.add_dataframe_asset("rows").add_batch_definition_whole_dataframe("rows")
+        judged = definition.get_batch(batch_parameters={"dataframe": batch})
+        results = judged.validate(suite, result_format="BOOLEAN_ONLY").results
+    # Results come back in an order of their own.
+    return {result.expectation_config.meta["rule"]: result for result in results}
+
+
+def read_exception(result: "ExpectationValidationResult") -> str | None:
+    """The first line of what kept an expectation from being judged; None where it was."""
+    info: Mapping[str, Any] = result.exception_info or {}
+    details = [info] if "raised_exception" in info else [entry for entry in info.values() if isinstance(entry, Mapping)]
+    messages = [str(entry.get("exception_message")) for entry in details if entry.get("raised_exception")]
+    return messages[0].strip().splitlines()[0] if messages else None
+
+
+@contextmanager
+def _ephemeral_context() -> Iterator[Any]:
+    from great_expectations.data_context.data_context.context_factory import project_manager
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
+    from great_expectations.exceptions.exceptions import DataContextRequiredError
+
+    try:
+        previous = project_manager.get_current_project()
+    except DataContextRequiredError:
+        previous = None
+    in_memory = DataContextConfig(
+        # By default it makes a folder for a site of data docs.
+        store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+        progress_bars=ProgressBarsConfig(globally=False, metric_calculations=False),
+        analytics_enabled=False,
+    )
+    try:
+        yield project_manager.get_project(project_config=in_memory, mode="ephemeral")
+    finally:
+        project_manager.set_project(previous)
+
+
+@contextmanager
+def _without_deprecations() -> Iterator[None]:
+    """Its own deprecations, such as of modules of Python that it imports, are nothing that a user could act on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
+@contextmanager
+def _without_spark_connect() -> Iterator[None]:
+    """Keeps Great Expectations from importing Spark Connect, which it only probes for.
+
+    Without grpc's packages that import calls `sys.exit(0)` in a process that has no main file (`python -c`, an
+    embedded interpreter): the run would end there, as if it had succeeded.
+    """
+    absent = [name for name in _CONNECT_MODULES if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None makes an import raise ImportError
+    try:
+        yield
+    finally:
+        for name in absent:
+            sys.modules.pop(name, None)

@@ -1,0 +1,1 @@
+"""What this feature store serves: one module per feature view, and `flights`, which several of them share."""

@@ -1,0 +1,111 @@
+"""What the views of flights share: entities, sources, and delays summed up over windows that end at a report."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from features import BatchSource, DType, Entity, Expect, Feature
+from features.functions import DataFrame, F, Window
+
+OWNER = "flights@example.com"
+
+CARRIER = Entity(name="carrier", join_keys={"carrier": DType.STRING}, description="an airline", owner=OWNER)
+ORIGIN = Entity(name="origin", join_keys={"origin": DType.STRING}, description="a New York airport", owner=OWNER)
+ROUTE = Entity(
+    name="route",
+    join_keys={"origin": DType.STRING, "dest": DType.STRING},
+    description="an airport of departure and one of arrival",
+    owner=OWNER,
+)
+PLANE = Entity(name="plane", join_keys={"tailnum": DType.STRING}, description="a plane, by tail number", owner=OWNER)
+
+# Both read the same files. A report is final when the flight is at the gate, called off, or given up.
+REPORTS = BatchSource(
+    name="reports",
+    path=".state/landing/flights",
+    format="parquet",
+    timestamp_field="reported_at",
+    history=timedelta(days=7),
+    partition_field="day",
+)
+LANDINGS = BatchSource(
+    name="landings",
+    path=".state/landing/flights",
+    format="parquet",
+    timestamp_field="landed_at",
+    null_timestamp="drop",
+    partition_field="day",
+)
+
+_HOUR_US = 3_600_000_000
+WINDOWS = {"1h": _HOUR_US, "24h": 24 * _HOUR_US, "7d": 7 * 24 * _HOUR_US}
+
+
+def delay_features(prefix: str) -> list[Feature]:
+    """The features that `summarize_delays` computes, named `<prefix>_...`."""
+    features: list[Feature] = []
+    for label in WINDOWS:
+        features += [
+            Feature(
+                f"{prefix}_mean_delay_{label}",
+                DType.FLOAT64,
+                unit="minutes",
+                description=f"mean arrival delay over {label}; null where nothing arrived",
+                expect=[Expect.between(-120, 2000)],
+            ),
+            Feature(
+                f"{prefix}_worst_delay_{label}",
+                DType.INT32,
+                unit="minutes",
+                description=f"greatest arrival delay over {label}; null where nothing arrived",
+                expect=[Expect.between(-120, 2000)],
+            ),
+            Feature(
+                f"{prefix}_cancel_rate_{label}",
+                DType.FLOAT64,
+                description=f"share of the flights reported over {label} that were cancelled",
+                expect=[Expect.not_null(), Expect.between(0, 1)],
+            ),
+            Feature(
+                f"{prefix}_flights_{label}",
+                DType.INT64,
+                description=f"flights reported over {label}",
+                expect=[Expect.not_null(), Expect.between(1, 100_000)],
+            ),
+        ]
+    return features
+
+
+def summarize_delays(reports: DataFrame, keys: Sequence[str], prefix: str) -> DataFrame:
+    """Delays and cancellations of each key over (t - w, t], for each w in WINDOWS, at each time t of a report.
+
+    Args:
+        reports: one row per flight: the keys, reported_at timestamp, arrival_delay double in whole minutes (null: it
+            did not arrive as planned), cancelled boolean, never null.
+        keys: columns that tell apart what is summed up.
+        prefix: of the features' names.
+
+    Returns: one row per key and time, however many flights were reported at it: keys, event_timestamp, and the
+        features of `delay_features`.
+    """
+    minutes = F.col("arrival_delay").cast("bigint")
+    instants = reports.groupBy(*keys, F.col("reported_at").alias("event_timestamp")).agg(
+        F.count(F.lit(1)).alias("flights"),
+        F.count_if("cancelled").alias("cancelled"),
+        F.count("arrival_delay").alias("arrivals"),
+        # Whole numbers: a sum of doubles would depend on the order in which Spark adds them.
+        F.sum(minutes).alias("minutes"),
+        F.max(minutes).alias("worst"),
+    )
+    features = []
+    for label, width_us in WINDOWS.items():
+        # Microseconds: in whole seconds, a later report of the same second would leak in.
+        window = Window.partitionBy(*keys).orderBy(F.unix_micros("event_timestamp")).rangeBetween(1 - width_us, 0)
+        features += [
+            F.try_divide(F.sum("minutes").over(window), F.sum("arrivals").over(window)).alias(
+                f"{prefix}_mean_delay_{label}"
+            ),
+            F.max("worst").over(window).cast("int").alias(f"{prefix}_worst_delay_{label}"),
+            (F.sum("cancelled").over(window) / F.sum("flights").over(window)).alias(f"{prefix}_cancel_rate_{label}"),
+            F.sum("flights").over(window).alias(f"{prefix}_flights_{label}"),
+        ]
+    return instants.select(*keys, "event_timestamp", *features)

