@@ -31,30 +31,18 @@ def run_postgresql() -> Iterator[URL]:
         if user is not None:
             os.chown(folder, user.pw_uid, user.pw_gid)
         (folder / "password").write_text(str(url.password))
-        options = ["--locale=C", "--encoding=UTF8", "--no-sync", "--auth=scram-sha-256"]
+        initdb = [installed / "bin/initdb", "-D", folder / "data", "-U", str(url.username)]
+        secret = ["--auth=scram-sha-256", f"--pwfile={folder / 'password'}"]
         subprocess.run(
-            [
-                installed / "bin/initdb",
-                "-D",
-                folder / "data",
-                "-U",
-                str(url.username),
-                f"--pwfile={folder / 'password'}",
-                *options,
-            ],
+            [*initdb, *secret, "--locale=C", "--encoding=UTF8", "--no-sync"],
             check=True,
             capture_output=True,
             cwd=folder,
             **identity,
         )
+        postgres = [installed / "bin/postgres", "-D", folder / "data", "-k", folder, "-c", "listen_addresses=", "-F"]
         with (folder / "log").open("wb") as log:
-            server = subprocess.Popen(
-                [installed / "bin/postgres", "-D", folder / "data", "-k", folder, "-c", "listen_addresses=", "-F"],
-                stdout=log,
-                stderr=log,
-                cwd=folder,
-                **identity,
-            )
+            server = subprocess.Popen(postgres, stdout=log, stderr=log, cwd=folder, **identity)
         try:
             _wait_until_ready(url)
             yield url

@@ -21,7 +21,7 @@ from features.engine.transform import assign_intervals, check_rows, collapse, co
 from features.errors import FeatureStoreError, IntervalError, RefusedError, StorageError
 from features.materialization.quarantine import Quarantine
 from features.materialization.results import BuildResult
-from features.quality import Verdict, judge
+from features.quality import GateRefusedError, Verdict, judge
 from features.registry import IntervalOutcome, Registry
 from features.stores.delta import EVENT, INTERVAL, OP, RETRACT, Commit, FeatureLog, Snapshot, micros_literal
 

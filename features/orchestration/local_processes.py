@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -67,10 +68,28 @@ def end_all(components: Iterable[Component], *, marker: tuple[str, str], grace_s
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
         # Tasks run in sessions of their own: one that was started meanwhile is known by its marker alone.
-        left = {*psutil.wait_procs(left, timeout=grace_seconds)[1], *_marked(marker)}
+        left = {*_wait(left, grace_seconds), *_marked(marker)}
     if left:
         pids = ", ".join(str(process.pid) for process in left)
         raise PlatformError(f"processes of Airflow do not end: {pids}; end them by hand")
+
+
+def _wait(processes: set[Any], seconds: float) -> set[Any]:
+    """Those that still run at the end of the time, or none, as soon as there are none."""
+    deadline = time.monotonic() + seconds
+    while (left := {process for process in processes if _runs(process)}) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return left
+
+
+def _runs(process: Any) -> bool:
+    import psutil
+
+    try:
+        # One that ended and that its parent, or a container's first process, never waits for stays a zombie for ever.
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _marked(marker: tuple[str, str]) -> list[Any]:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from features import FeatureView
 from features.functions import DataFrame
-from features.views.flights import ROUTE, OWNER, REPORTS, delay_features, summarize_delays
+from features.views.flights import OWNER, REPORTS, ROUTE, delay_features, summarize_delays
 
 
 def route_delay(reports: DataFrame) -> DataFrame:

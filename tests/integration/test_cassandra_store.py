@@ -48,7 +48,12 @@ VALUES: dict[str, tuple[DType, list[Any]]] = {
     "float64": (DType.FLOAT64, [0.1, math.nan, math.inf, -math.inf, -0.0, sys.float_info.max, 5e-324]),
     "decimal": (
         DType.DECIMAL(38, 10),
-        [Decimal("1.5000000000"), Decimal("0.0000000000"), Decimal(10**38 - 1).scaleb(-10), Decimal("-0.0000000001")],
+        [
+            Decimal("1.5000000000"),
+            Decimal("0.0000000000"),
+            Decimal("-" + "9" * 28 + "." + "9" * 10),
+            Decimal("-0.0000000001"),
+        ],
     ),
     "whole": (DType.DECIMAL(38, 0), [Decimal(0)]),
     "string": (DType.STRING, ["", UNICODE, "x" * 1_000_000]),
@@ -426,7 +431,7 @@ def test_a_row_that_does_not_fit_its_column_is_refused_with_the_column(spark, st
     view = applied_view("misfit", features={"embedding": DType.VECTOR(3)})
     store.create(view)
 
-    with pytest.raises(OnlineStoreError, match="misfit__v1.*vector"):
+    with pytest.raises(OnlineStoreError, match=r"misfit__v1.*vector"):
         store.write(view, winners(spark, view, [{"customer": "a", "embedding": [1.0]}]), position=1)
 
 

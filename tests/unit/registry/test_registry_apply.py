@@ -295,3 +295,37 @@ def test_every_apply_that_changes_something_is_in_the_audit_log(registry, define
 
     assert [(entry.actor, entry.action) for entry in entries] == [("bob", "apply"), ("ann", "apply")]
     assert entries[0].detail["changes"][0]["kind"] == "remove"
+
+
+def test_order_of_join_keys_is_part_of_a_version(registry, define, make_view):
+    a, b = (Entity(name=name, join_keys={name: DType.STRING}) for name in ("origin", "dest"))
+    registry.apply(define(make_view(entities=[a, b])))
+
+    plan = registry.plan(define(make_view(entities=[b, a])))
+
+    assert plan.changes[0].details == ("entities: order origin, dest -> dest, origin",)
+
+
+def test_order_of_a_services_features_is_part_of_its_version(registry, define, make_view):
+    views = make_view(), make_view(name="orders")
+    registry.apply(define(*views, FeatureService(name="fraud", features=["orders", "last_payment"])))
+
+    plan = registry.plan(define(*views, FeatureService(name="fraud", features=["last_payment", "orders"])))
+
+    assert plan.changes[0].details == ("features: order orders, last_payment -> last_payment, orders",)
+
+
+def test_service_that_left_the_code_is_kept_but_not_listed(registry, define, make_view):
+    registry.apply(define(make_view(), FeatureService(name="fraud", features=["last_payment"])))
+
+    plan = registry.apply(define(make_view()))
+
+    assert kinds(plan) == [("remove", "fraud", 1)]
+    assert registry.services() == ()
+    assert registry.service("fraud@1").features == ("last_payment",)
+    with pytest.raises(NotFoundError, match="no longer in code"):
+        registry.resolve("fraud")
+
+
+def test_empty_plan_says_so(registry, define):
+    assert str(registry.plan(define())) == "Nothing to do: the registry holds what the code defines."

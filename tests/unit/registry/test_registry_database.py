@@ -110,6 +110,13 @@ def test_registry_that_cannot_be_opened_says_why(url, told):
         Registry.open(url)
 
 
+def test_missing_driver_is_told_with_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+
+    with pytest.raises(RegistryError, match=r"needs the package 'psycopg'.*feature-platform\[postgres\]"):
+        Registry.open("postgresql://someone@127.0.0.1:1/features")
+
+
 def test_file_that_is_no_database_is_refused(sqlite_file):
     sqlite_file.write_bytes(b"no database at all, " * 100)
 

@@ -1,0 +1,98 @@
+"""`features build`, `load`, `materialize` and `backfill`: the batch path, in this process."""
+
+from argparse import Namespace, _SubParsersAction
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from features.cli.options import Parser, add_range, add_verb, open_store
+from features.cli.rendering import table, to_plain
+from features.cli.running import Answer
+
+if TYPE_CHECKING:
+    from features.materialization.results import BuildResult, LoadResult
+
+_RANGE = "--start 2013-03-07T00:00:00Z --end 2013-03-08T00:00:00Z"
+
+
+def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
+    """Adds build, load, materialize and backfill."""
+    about = "Compute whole intervals of a view into its offline log; again is fine, and appends only what changed."
+    parser = add_verb(verbs, "build", build, about=about, example=f"features build carrier_delay {_RANGE}")
+    _add_view(parser)
+    add_range(parser)
+    parser.add_argument("--now", metavar="TIME", help="when a rerun counts as started (default: the present)")
+
+    about = "Bring the online table of a view up to its offline log."
+    parser = add_verb(verbs, "load", load, about=about, example="features load carrier_delay")
+    _add_view(parser)
+    parser.add_argument("--full", action="store_true", help="write every key, and delete those that the log lacks")
+
+    about = "Build, then load: what a view's DAG runs."
+    parser = add_verb(verbs, "materialize", materialize, about=about, example=f"features materialize weather {_RANGE}")
+    _add_view(parser)
+    add_range(parser)
+    parser.add_argument("--reprocess", type=int, default=0, metavar="N", help="also rerun the N intervals before it")
+
+    about = "Build the intervals of a range that are missing or stale, in order; then load."
+    parser = add_verb(verbs, "backfill", backfill, about=about, example=f"features backfill carrier_delay {_RANGE}")
+    _add_view(parser)
+    add_range(parser)
+    parser.add_argument("--all", action="store_true", help="build every interval of the range again")
+    parser.add_argument("--no-load", action="store_true", help="leave the online table as it is")
+
+
+def build(args: Namespace) -> Answer:
+    """Build a range."""
+    with open_store(args) as store:
+        result = store.build(args.view, args.start, args.end, now=args.now)
+    return Answer(text=f"{args.view}: {tell_build(result)}", data={"view": args.view, **to_plain(result)})
+
+
+def load(args: Namespace) -> Answer:
+    """Load what is new in the log."""
+    with open_store(args) as store:
+        result = store.load(args.view, full=args.full)
+    return Answer(text=f"{args.view}: {tell_load(result)}", data={"view": args.view, **to_plain(result)})
+
+
+def materialize(args: Namespace) -> Answer:
+    """Build a range, then load."""
+    with open_store(args) as store:
+        result = store.materialize(args.view, args.start, args.end, reprocess=args.reprocess)
+    lines = [tell_build(result.build), *(f"reprocessed: {tell_build(again)}" for again in result.reprocessed)]
+    text = "\n".join(f"{args.view}: {line}" for line in [*lines, tell_load(result.load)])
+    return Answer(text=text, data={"view": args.view, **to_plain(result)})
+
+
+def backfill(args: Namespace) -> Answer:
+    """Build what is missing or stale in a range."""
+    with open_store(args) as store:
+        results = store.backfill(args.view, args.start, args.end, every=args.all, load=not args.no_load)
+    text = _tell_backfill(results) if results else "nothing to build: no interval of the range is missing or stale"
+    return Answer(text=f"{args.view}: {text}", data={"view": args.view, "builds": to_plain(results)})
+
+
+def tell_build(result: "BuildResult") -> str:
+    """What a build did, in a line."""
+    return (
+        f"{result.status}, {result.rows} rows appended ({result.corrections} corrections, {result.retractions} "
+        f"retractions), {result.quarantined} quarantined; log at Delta version {_version(result.delta_version)}"
+    )
+
+
+def tell_load(result: "LoadResult") -> str:
+    """What a load did, in a line."""
+    return f"loaded, {result.rows} keys written, {result.deleted} deleted; read {_version(result.delta_version)}"
+
+
+def _tell_backfill(results: "Sequence[BuildResult]") -> str:
+    headers = ("status", "rows", "corrections", "retractions", "quarantined")
+    return f"{len(results)} builds\n" + table(headers, [[getattr(r, name) for name in headers] for r in results])
+
+
+def _version(number: int | None) -> str:
+    return "none" if number is None else str(number)
+
+
+def _add_view(parser: Parser) -> None:
+    parser.add_argument("view", metavar="VIEW", help="a view's name, or name@version")

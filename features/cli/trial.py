@@ -1,0 +1,65 @@
+"""`features test VIEW`: one view on a sample, without any server, and without a trace."""
+
+from argparse import Namespace, _SubParsersAction
+from typing import TYPE_CHECKING
+
+from features.cli.options import Parser, add_verb, open_store, split_pair
+from features.cli.rendering import table, to_plain
+from features.cli.running import Answer
+
+if TYPE_CHECKING:
+    from features.materialization.view_test import ViewTest
+
+
+def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
+    """Adds test."""
+    about = (
+        "Try one view: build two intervals together and apart, compare, load into memory and read back. "
+        "Nothing is applied, and no server is needed."
+    )
+    example = "features test carrier_delay --source flights=sample.parquet"
+    parser = add_verb(verbs, "test", try_view, about=about, example=example)
+    parser.add_argument("view", metavar="VIEW", help="a view's name, as the code defines it")
+    parser.add_argument("--source", action="append", default=[], metavar="NAME=PATH",
+                        help="read a source from there instead; may be repeated")  # fmt: skip
+    parser.add_argument("--start", metavar="TIME", help="of two intervals (default: the first with rows in the source)")
+    parser.add_argument("--end", metavar="TIME", help="not included")
+
+
+def try_view(args: Namespace) -> Answer:
+    """Try one view of the code."""
+    from tempfile import TemporaryDirectory
+
+    from features.core.times import parse_instant
+    from features.errors import UsageError
+    from features.materialization.view_test import replace_sources, test_view
+
+    paths = dict(split_pair(pair, option="--source") for pair in args.source)
+    if (args.start is None) != (args.end is None):
+        raise UsageError("give both --start and --end, or neither")
+    span = None
+    if args.start is not None:
+        span = parse_instant(args.start, name="start"), parse_instant(args.end, name="end")
+    with open_store(args) as store, TemporaryDirectory(prefix="features-test-") as folder:
+        view = replace_sources(store.definitions.view(args.view), paths)
+        found = test_view(view, spark=store.spark, folder=folder, span=span)
+    return Answer(text=_tell(found), data=to_plain(found))
+
+
+def _tell(found: "ViewTest") -> str:
+    parts = [
+        f"{found.view}: passed",
+        table(["interval", "rows"], [[str(interval), rows] for interval, rows in found.rows_by_interval]),
+    ]
+    if found.compared:
+        parts.append("built together and apart: the same rows")
+    else:
+        parts.append("one interval: nothing to compare with")
+    parts.append(f"quarantined: {found.quarantined} rows")
+    parts.append(table(["gate", "rule", "severity", "failing", "rows"], [
+        [r["column"], r["rule"], r["severity"], r["failing"], r["rows"]] for r in found.gate
+    ]))  # fmt: skip
+    parts.append(f"online: {found.keys_read} keys loaded, read back, and equal to the as-of value")
+    if found.sample:
+        parts.append(table(list(found.sample[0]), [list(row.values()) for row in found.sample]))
+    return "\n\n".join(parts)
