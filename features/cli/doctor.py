@@ -59,7 +59,7 @@ def doctor(args: Namespace) -> Answer:
 def _check(name: str, look: Callable[[], str]) -> Check:
     try:
         return Check(name=name, ok=True, found=look())
-    except Exception as exc:  # boundary: a broken part must not hide the others
+    except Exception as exc:  # noqa: BLE001 - boundary: a broken part must not hide the others
         return Check(name=name, ok=False, found=explain(exc)[1])
 
 
@@ -119,8 +119,12 @@ def _sources(store: "FeatureStore") -> str:
     local = {path: name for path, name in paths.items() if "://" not in path}
     missing = [f"{name}: {Path(path).absolute()}" for path, name in local.items() if not Path(path).exists()]
     if missing:
-        raise SourceError(f"nothing at {'; '.join(missing)}; land the data, run from the project's root, or repair path=")
-    return f"{len(local)} local paths exist" + (f", {len(paths) - len(local)} remote not checked" if local != paths else "")
+        raise SourceError(
+            f"nothing at {'; '.join(missing)}; land the data, run from the project's root, or repair path="
+        )
+    return f"{len(local)} local paths exist" + (
+        f", {len(paths) - len(local)} remote not checked" if local != paths else ""
+    )
 
 
 def _warehouse(store: "FeatureStore") -> str:
@@ -132,7 +136,9 @@ def _warehouse(store: "FeatureStore") -> str:
         raise PlatformError(f"{folder} is not writable; give this user the right, or set warehouse in conf")
     free = shutil.disk_usage(folder).free // 2**20
     if free < _FREE_MIB:
-        raise PlatformError(f"{folder} has {free} MiB free; make room for at least {_FREE_MIB}, or set warehouse in conf")
+        raise PlatformError(
+            f"{folder} has {free} MiB free; make room for at least {_FREE_MIB}, or set warehouse in conf"
+        )
     return f"{Path(where).absolute()} is writable, {free // 1024} GiB free"
 
 

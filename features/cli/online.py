@@ -20,7 +20,9 @@ def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
     """Adds get and serve."""
     about = "Read the latest values of features online, with the status of each."
     parser = add_verb(verbs, "get", get, about=about, example="features get --features delay_model carrier=AA")
-    parser.epilog = f"{parser.epilog}\n  features get --features route --entity origin=JFK,dest=LAX --entity origin=EWR,dest=SFO"
+    parser.epilog = (
+        f"{parser.epilog}\n  features get --features route --entity origin=JFK,dest=LAX --entity origin=EWR,dest=SFO"
+    )
     parser.add_argument("--features", required=True, metavar="REF[,REF]", help="a service, or view:feature references")
     parser.add_argument("pairs", nargs="*", metavar="KEY=VALUE", help="join keys; they are part of every row")
     parser.add_argument("--entity", action="append", default=[], metavar="KEY=VALUE[,...]",
@@ -67,12 +69,12 @@ def parse_key(text: str, dtype: "DType", *, name: str) -> Any:
     from decimal import InvalidOperation
 
     try:
-        return _parse_text(text, dtype)
+        return _parse_text(text, dtype, name)
     except (ValueError, KeyError, InvalidOperation, binascii.Error) as exc:
         raise UsageError(f"{name}={text!r} is not of type {dtype}") from exc
 
 
-def _parse_text(text: str, dtype: "DType") -> Any:
+def _parse_text(text: str, dtype: "DType", name: str) -> Any:
     import base64
     from datetime import date
     from decimal import Decimal
@@ -89,7 +91,7 @@ def _parse_text(text: str, dtype: "DType") -> Any:
         case "date":
             return date.fromisoformat(text)
         case "timestamp":
-            return parse_instant(text)
+            return parse_instant(text, name=name)
         case "bytes":
             return base64.b64decode(text, validate=True)
         case _:

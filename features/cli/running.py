@@ -54,7 +54,7 @@ def run(command: Callable[[], Answer], *, as_json: bool, debug: bool) -> int:
                 answer = command()
         except KeyboardInterrupt:
             return _fail("Interrupted", "interrupted: what was committed stays, run it again", INTERRUPTED, as_json)
-        except Exception as exc:  # boundary: no traceback reaches a user who has not asked for one
+        except Exception as exc:  # noqa: BLE001 - boundary: no traceback reaches a user who has not asked for one
             if debug:
                 traceback.print_exc()
             kind, message, code = explain(exc)
@@ -99,7 +99,9 @@ def _without_stack(message: str) -> str:
     """The message up to where a quoted error of Spark or Python begins to list its frames."""
     kept: list[str] = []
     for line in message.splitlines():
-        if line.lstrip().startswith(("at org.", "at java.", "at scala.", "Traceback (most recent call last)", "JVM stack")):
+        if line.lstrip().startswith(
+            ("at org.", "at java.", "at scala.", "Traceback (most recent call last)", "JVM stack")
+        ):
             break
         kept.append(line)
     return "\n".join(kept).rstrip()

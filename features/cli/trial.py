@@ -18,7 +18,7 @@ def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
         "Nothing is applied, and no server is needed."
     )
     example = "features test carrier_delay --source flights=sample.parquet"
-    parser = add_verb(verbs, "test", try_view, about=about, example=example)
+    parser = add_verb(verbs, "test", test, about=about, example=example)
     parser.add_argument("view", metavar="VIEW", help="a view's name, as the code defines it")
     parser.add_argument("--source", action="append", default=[], metavar="NAME=PATH",
                         help="read a source from there instead; may be repeated")  # fmt: skip
@@ -26,13 +26,13 @@ def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
     parser.add_argument("--end", metavar="TIME", help="not included")
 
 
-def try_view(args: Namespace) -> Answer:
+def test(args: Namespace) -> Answer:
     """Try one view of the code."""
     from tempfile import TemporaryDirectory
 
     from features.core.times import parse_instant
     from features.errors import UsageError
-    from features.materialization.view_test import replace_sources, test_view
+    from features.materialization.view_test import replace_sources, try_view
 
     paths = dict(split_pair(pair, option="--source") for pair in args.source)
     if (args.start is None) != (args.end is None):
@@ -42,7 +42,7 @@ def try_view(args: Namespace) -> Answer:
         span = parse_instant(args.start, name="start"), parse_instant(args.end, name="end")
     with open_store(args) as store, TemporaryDirectory(prefix="features-test-") as folder:
         view = replace_sources(store.definitions.view(args.view), paths)
-        found = test_view(view, spark=store.spark, folder=folder, span=span)
+        found = try_view(view, spark=store.spark, folder=folder, span=span)
     return Answer(text=_tell(found), data=to_plain(found))
 
 

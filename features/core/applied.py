@@ -74,9 +74,8 @@ def name_columns(requested: Sequence[RequestedFeature], *, full_feature_names: b
             )
             raise UsageError(f"two features would be named {name!r}, of {views}; {hint}")
         if name in keys:
-            raise UsageError(
-                f"feature {requested[position].view.name}:{name} has the name of a join key; pass full_feature_names=True"
-            )
+            feature = f"{requested[position].view.name}:{name}"
+            raise UsageError(f"feature {feature} has the name of a join key; pass full_feature_names=True")
     return names
 
 

@@ -152,13 +152,15 @@ def _parse_expectation(content: Mapping[str, Any]) -> Expectation:
 
 
 def _scalar(value: Any) -> Any:
-    """JSON tells 1 from 1.0 and true, but has no decimals or times: those are tagged."""
+    """JSON tells 1 from 1.0 and true, but has no decimals, bytes or times: those are tagged."""
     if isinstance(value, datetime):
         return {"datetime": value.isoformat()}
     if isinstance(value, date):
         return {"date": value.isoformat()}
     if isinstance(value, Decimal):
         return {"decimal": str(value)}
+    if isinstance(value, bytes):
+        return {"bytes": value.hex()}
     return value
 
 
@@ -170,5 +172,6 @@ def _parse_scalar(value: Any) -> Any:
         "datetime": datetime.fromisoformat,
         "date": date.fromisoformat,
         "decimal": Decimal,
+        "bytes": bytes.fromhex,
     }
     return parsers[kind](text)

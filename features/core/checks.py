@@ -30,7 +30,8 @@ def check_name(value: Any, *, owner: str, field: str = "name", limit: int = MAX_
         raise fail(
             owner,
             field,
-            f"{value!r} must be lower case letters, digits and _, start with a letter, and have at most {limit} characters",
+            f"{value!r} must be lower case letters, digits and _, start with a letter, "
+            f"and have at most {limit} characters",
         )
     if "__" in value or value.endswith("_"):
         raise fail(

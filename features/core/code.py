@@ -1,19 +1,18 @@
 """The code of a transform as text that changes when its meaning may: its syntax tree, and what it uses of its package.
 
-Comments, layout and docstrings are left out. So are fields that only some versions of Python have, so that an upgrade
-of the interpreter makes no new version of a view.
+docs/decisions/definition-hash.md says what is followed, and what is not.
 """
 
 import ast
+import dataclasses
 import functools
-import importlib
-import importlib.util
 import inspect
-import sys
-from collections.abc import Callable, Iterator
-from types import FunctionType, ModuleType
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FunctionType
 from typing import Any
 
+from features.core.definitions import IN_PLACE
+from features.core.syntax import Module, dump, find_function, imports_of, read_module, used_names
 from features.errors import DefinitionError
 
 _PLAIN = (bool, int, float, str, bytes, type(None))
@@ -23,148 +22,150 @@ def syntax_tree(function: Callable[..., Any]) -> str:
     """The tree of a function with the module-level names that it uses, directly or through others.
 
     Names of other modules of the same top-level package are followed too, unless it is the feature store's own
-    machinery; closures count by the values that they hold.
+    machinery; closures, and the arguments of a partial, count by the values that they hold.
 
     Raises: DefinitionError: the source cannot be had, or a closure holds something that has no text.
     """
-    return "\n".join(_Walk().of_value(function))
+    return "\n".join(_Walk(function).of_value(function))
 
 
 class _Walk:
-    """One walk over what a function uses; each name is told once."""
+    """One walk over what a function uses; each name and function is told once."""
 
-    def __init__(self) -> None:
-        self._told: set[tuple[str, str]] = set()
+    def __init__(self, function: Callable[..., Any]) -> None:
+        while isinstance(function, functools.partial):
+            function = function.func
+        function = inspect.unwrap(function)
+        self._package = _followed_package(getattr(function, "__module__", None) or "")
+        self._modules: dict[str, Module | None] = {}
+        self._told: set[tuple[str, tuple[Any, ...]]] = set()
+        self._functions: set[int] = set()
 
     def of_value(self, value: Any) -> Iterator[str]:
         if isinstance(value, functools.partial):
             yield "partial"
-            for part in (value.func, *value.args, *(x for pair in sorted(value.keywords.items()) for x in pair)):
-                yield from self.of_value(part)
+            yield from self.of_value((value.func, value.args, value.keywords))
         elif isinstance(value, FunctionType):
             yield from self._of_function(value)
         elif isinstance(value, list | tuple):
-            yield type(value).__name__
+            yield f"{type(value).__name__} of {len(value)}"
             for item in value:
                 yield from self.of_value(item)
-        elif isinstance(value, dict):
-            yield "dict"
-            for key in sorted(value, key=repr):
-                yield from self.of_value((key, value[key]))
+        elif isinstance(value, set | frozenset):
+            yield from self.of_value(["set", *sorted(value, key=ascii)])
+        elif isinstance(value, Mapping):
+            yield from self.of_value(["dict", *((key, value[key]) for key in sorted(value, key=ascii))])
         elif isinstance(value, _PLAIN) or type(value).__module__ in ("datetime", "decimal"):
-            yield repr(value)
-        elif type(value).__module__.startswith("features.core"):
-            yield repr(value)
+            yield ascii(value)
+        elif dataclasses.is_dataclass(value) and _is_within(type(value).__module__, "features.core"):
+            told = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.name not in IN_PLACE}
+            yield type(value).__name__
+            yield from self.of_value(told)
         else:
             raise DefinitionError(
                 f"a transform may hold functions and plain values only, not {type(value).__name__} {value!r:.80}"
             )
 
     def _of_function(self, function: FunctionType) -> Iterator[str]:
-        module = sys.modules.get(function.__module__) or importlib.import_module(function.__module__)
-        node = _find(function, _tree(module))
-        yield f"def {function.__qualname__} {_dump(node)}"
-        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-            yield f"closure {name}"
-            yield from self.of_value(cell.cell_contents)
-        yield from self._of_names(node, module)
-
-    def _of_names(self, node: ast.AST, module: ModuleType) -> Iterator[str]:
-        statements = _top_level(_tree(module))
-        for name in sorted({n.id for n in ast.walk(node) if isinstance(n, ast.Name)}):
-            if name not in statements or (module.__name__, name) in self._told:
-                continue
-            self._told.add((module.__name__, name))
-            statement = statements[name]
-            yield f"{name}: {_dump(statement)}"
-            if isinstance(statement, ast.ImportFrom):
-                yield from self._of_import(statement, name, module)
-            else:
-                yield from self._of_names(statement, module)
-
-    def _of_import(self, statement: ast.ImportFrom, name: str, module: ModuleType) -> Iterator[str]:
-        package = module.__name__ if hasattr(module, "__path__") else module.__name__.rpartition(".")[0]
-        target = (
-            importlib.util.resolve_name("." * statement.level + (statement.module or ""), package)
-            if statement.level
-            else statement.module or ""
-        )
-        parents = (
-            ("features.views",)
-            if module.__name__.startswith("features.views")
-            else (module.__name__.partition(".")[0],)
-        )
-        source = sys.modules.get(target)
-        if source is None or not any(target == p or target.startswith(p + ".") for p in parents):
+        # Not function.__module__ and __name__: functools.wraps copies those of the function that is wrapped.
+        name, code = function.__globals__.get("__name__", ""), function.__code__
+        yield f"function {name}.{function.__qualname__}"
+        if id(function) in self._functions:
             return
-        original = next(alias.name for alias in statement.names if (alias.asname or alias.name) == name)
-        statements = _top_level(_tree(source))
-        if original in statements and (target, original) not in self._told:
-            self._told.add((target, original))
-            yield f"{target}.{original}: {_dump(statements[original])}"
-            yield from self._of_names(statements[original], source)
-
-
-@functools.cache
-def _tree(module: ModuleType) -> ast.Module:
-    try:
-        return ast.parse(inspect.getsource(module))
-    except (OSError, TypeError) as exc:
-        raise DefinitionError(
-            f"the source of module {module.__name__!r} cannot be read, so no version can be told: {exc}"
-        ) from exc
-
-
-def _find(function: FunctionType, tree: ast.Module) -> ast.AST:
-    # co_firstlineno of a decorated function is its first decorator's line.
-    line = function.__code__.co_firstlineno
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            decorators = getattr(node, "decorator_list", [])
-            if (
-                line == min([node.lineno, *(d.lineno for d in decorators)])
-                and getattr(node, "name", "<lambda>") == function.__name__
-            ):
-                return node
-    raise DefinitionError(
-        f"the source of {function.__qualname__!r} was not found at line {line} of {function.__module__!r}; define it in a file"
-    )
-
-
-def _top_level(tree: ast.Module) -> dict[str, ast.stmt]:
-    """Statement by the name that it binds at module level."""
-    bound: dict[str, ast.stmt] = {}
-    for statement in tree.body:
-        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            bound[statement.name] = statement
-        elif isinstance(statement, ast.Import | ast.ImportFrom):
-            bound.update({(alias.asname or alias.name).partition(".")[0]: statement for alias in statement.names})
-        else:
-            bound.update(
-                {
-                    n.id: statement
-                    for n in ast.walk(statement)
-                    if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-                }
+        self._functions.add(id(function))
+        if not _is_within(name, self._package):
+            # A wrapper from a library: its own code is not the team's to version.
+            if hasattr(function, "__wrapped__"):
+                yield from self.of_value(function.__wrapped__)
+            return
+        module = self._module(name)
+        node = None if module is None else find_function(module.tree, name=code.co_name, line=code.co_firstlineno)
+        if module is None or node is None:
+            raise DefinitionError(
+                f"the source of {function.__qualname__!r} was not found at line {code.co_firstlineno} of {name!r}; "
+                "define it in a file, and begin no two lambdas on one line"
             )
-    return bound
+        yield dump(node)
+        for variable, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+            yield f"closure {variable}"
+            yield from self.of_value(cell.cell_contents)
+        if "<locals>" in function.__qualname__:
+            # At module level, the text of a default and the names in it tell its value; inside a function they do not.
+            yield from self.of_value([function.__defaults__, function.__kwdefaults__])
+        yield from self._of_tree(node, module)
 
+    def _of_tree(self, node: ast.AST, module: Module) -> Iterator[str]:
+        """What the names in a tree stand for."""
+        imported = {bound: (statement, alias) for bound, statement, alias in imports_of(node)}
+        for chain in used_names(node):
+            if chain[0] in imported:
+                yield from self._of_import(*imported[chain[0]], chain[1:], module)
+            yield from self._of_name(chain, module)
 
-def _dump(node: Any) -> str:
-    """Like `ast.dump`, without docstrings, empty fields and fields that only newer versions of Python know."""
-    if isinstance(node, ast.AST):
-        fields = []
-        for name, value in ast.iter_fields(node):
-            if name in ("type_comment", "type_params", "kind", "ctx") or value is None or value == []:
+    def _of_name(self, chain: tuple[str, ...], module: Module) -> Iterator[str]:
+        """What a module binds to a name; `chain` is the name and the attributes that are asked of it."""
+        if (module.name, chain) in self._told:
+            return
+        self._told.add((module.name, chain))
+        name, *attributes = chain
+        for statement in module.statements.get(name, []):
+            for bound, imported, alias in imports_of(statement):
+                if bound == name:
+                    yield from self._of_import(imported, alias, attributes, module)
+            place = (module.name, (statement.lineno, statement.col_offset))
+            if isinstance(statement, ast.Import | ast.ImportFrom) or place in self._told:
                 continue
-            if (
-                name == "body"
-                and isinstance(node, ast.FunctionDef | ast.ClassDef)
-                and ast.get_docstring(node, clean=False) is not None
-            ):
-                value = value[1:]
-            fields.append(f"{name}={_dump(value)}")
-        return f"{type(node).__name__}({', '.join(fields)})"
-    if isinstance(node, list):
-        return f"[{', '.join(_dump(item) for item in node)}]"
-    return repr(node)
+            self._told.add(place)
+            yield f"{name}: {dump(statement)}"
+            yield from self._of_tree(statement, module)
+        if name not in module.statements:
+            for statement in module.statements.get("*", []):
+                for _, star, _ in imports_of(statement):
+                    if isinstance(star, ast.ImportFrom):
+                        yield from self._of_member(module.absolute(star), chain)
+
+    def _of_import(
+        self, statement: ast.Import | ast.ImportFrom, alias: ast.alias, attributes: Sequence[str], module: Module
+    ) -> Iterator[str]:
+        if isinstance(statement, ast.ImportFrom):
+            target = module.absolute(statement)
+            yield f"from {target} import {alias.name}"
+            yield from self._of_member(target, (alias.name, *attributes))
+        else:
+            # `import a.b` binds a, `import a.b as c` binds a.b.
+            yield f"import {alias.name}"
+            yield from self._of_member(alias.name if alias.asname else alias.name.partition(".")[0], attributes)
+
+    def _of_member(self, target: str, path: Sequence[str]) -> Iterator[str]:
+        """What a name, and the attributes asked of it, is in a module or in its submodules."""
+        if not path:
+            return
+        deeper = f"{target}.{path[0]}"
+        if self._package.startswith(target + "."):
+            yield from self._of_member(deeper, path[1:])
+        if not _is_within(target, self._package):
+            return
+        module = self._module(target)
+        if module is None:
+            return
+        if path[0] not in module.statements and module.is_package and self._module(deeper) is not None:
+            yield from self._of_member(deeper, path[1:])
+        else:
+            yield from self._of_name(tuple(path), module)
+
+    def _module(self, name: str) -> Module | None:
+        if name not in self._modules:
+            self._modules[name] = read_module(name)
+        return self._modules[name]
+
+
+def _followed_package(module: str) -> str:
+    """The package whose modules count as part of a function: its top-level one, or of the feature store its views."""
+    top = module.partition(".")[0]
+    if top != "features":
+        return top
+    return "features.views" if _is_within(module, "features.views") else module.rpartition(".")[0]
+
+
+def _is_within(module: str, package: str) -> bool:
+    return module == package or module.startswith(package + ".")

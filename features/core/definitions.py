@@ -26,6 +26,11 @@ from features.core.schedule import parse_schedule
 from features.errors import DefinitionError
 
 SOURCE_FORMATS = ("parquet", "delta", "csv", "json")
+DEFINITIONS = frozenset({"Entity", "BatchSource", "Feature", "FeatureView", "FeatureService"})
+# The fields of definitions that may change without a new version of a view.
+IN_PLACE = frozenset(
+    {"description", "owner", "tags", "unit", "expect", "retention", "reprocess", "partition_field"}
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +97,8 @@ class BatchSource:
         if self.timezone is not None:
             try:
                 ZoneInfo(check_text(self.timezone, owner=me, field="timezone", required=True))
-            except (ZoneInfoNotFoundError, ValueError) as exc:
+            # A folder of zones, or a name that is too long, is an OSError.
+            except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
                 raise fail(
                     me, "timezone", f"{self.timezone!r} is not an IANA time zone, such as Europe/Berlin"
                 ) from exc
@@ -251,7 +257,8 @@ class FeatureView(ViewSpec):
 class FeatureService:
     """The features that one model reads.
 
-    features: whole views (`"plane"`) or single features (`"weather:temp"`), of the current version or of one (`"plane@2:age"`).
+    features: whole views (`"plane"`) or single features (`"weather:temp"`), of the current version or of one
+        (`"plane@2:age"`).
     """
 
     name: str

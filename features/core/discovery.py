@@ -1,4 +1,4 @@
-"""Finding definitions: every module of the views package is imported, and what it defines at module level is collected."""
+"""Finding definitions: every module of the views package is imported, and what stands at its top level collected."""
 
 import importlib
 import pkgutil
@@ -84,7 +84,8 @@ def _collect(modules: list[ModuleType], kind: type[_Definition]) -> dict[str, _D
             where.setdefault(item.name, module.__name__)
             if known is not item and known != item:
                 raise DefinitionError(
-                    f"two definitions of {kind.__name__} {item.name!r}, in {where[item.name]} and in {module.__name__}; rename or remove one"
+                    f"two definitions of {kind.__name__} {item.name!r}, in {where[item.name]} "
+                    f"and in {module.__name__}; rename or remove one"
                 )
     return found
 
@@ -92,7 +93,8 @@ def _collect(modules: list[ModuleType], kind: type[_Definition]) -> dict[str, _D
 def _check_same(kind: str, used: Entity | BatchSource, known: Entity | BatchSource, view: FeatureView) -> None:
     if used != known:
         raise DefinitionError(
-            f"FeatureView {view.name!r} uses a {kind} {used.name!r} that differs from the other of that name; define it once and import it"
+            f"FeatureView {view.name!r} uses a {kind} {used.name!r} that differs from the other of that name; "
+            "define it once and import it"
         )
 
 
@@ -108,6 +110,5 @@ def _check_references(service: FeatureService, views: dict[str, FeatureView]) ->
             )
         names = [f.name for f in view.features]
         if reference.version is None and reference.feature is not None and reference.feature not in names:
-            raise DefinitionError(
-                f"FeatureService {service.name!r}: {NotFoundError.of(f'feature in {view.name!r}', reference.feature, names)}"
-            )
+            unknown = NotFoundError.of(f"feature in {view.name!r}", reference.feature, names)
+            raise DefinitionError(f"FeatureService {service.name!r}: {unknown}")

@@ -51,9 +51,9 @@ class DType:
     @staticmethod
     def DECIMAL(precision: int, scale: int) -> "DType":  # noqa: N802 - reads as a type beside DType.STRING
         """A decimal of `precision` digits, `scale` of them behind the point; at most 38 digits."""
-        if not (1 <= precision <= 38 and 0 <= scale <= precision):
+        if not (_is_whole(precision) and _is_whole(scale) and 1 <= precision <= 38 and 0 <= scale <= precision):
             raise DefinitionError(
-                f"DECIMAL({precision}, {scale}): needs 1 <= precision <= 38 and 0 <= scale <= precision"
+                f"DECIMAL({precision!r}, {scale!r}): needs whole numbers with 1 <= precision <= 38 and 0 <= scale <= precision"
             )
         return DType("decimal", precision=precision, scale=scale)
 
@@ -67,8 +67,8 @@ class DType:
     @staticmethod
     def VECTOR(length: int) -> "DType":  # noqa: N802
         """A list of exactly `length` 32-bit floats, such as an embedding: 1 <= length <= 8192."""
-        if not 1 <= length <= 8192:
-            raise DefinitionError(f"VECTOR({length}): the length must be between 1 and 8192")
+        if not _is_whole(length) or not 1 <= length <= 8192:
+            raise DefinitionError(f"VECTOR({length!r}): the length must be a whole number between 1 and 8192")
         return DType("vector", length=length)
 
     @staticmethod
@@ -137,16 +137,20 @@ class DType:
             return False
         if self.kind in ("int32", "int64"):
             bits = int(self.kind[3:])
-            return -(1 << bits - 1) <= value < 1 << bits - 1
+            return bool(-(1 << bits - 1) <= value < 1 << bits - 1)
         if self.kind == "date":
             return not isinstance(value, datetime)
         if self.kind == "timestamp":
-            return value.tzinfo is not None
+            return bool(value.utcoffset() is not None)
         if self.kind == "vector":
-            return len(value) == self.length and all(isinstance(v, int | float) for v in value)
+            return len(value) == self.length and all(DType.FLOAT32.accepts(v) for v in value)
         if self.element is not None:
             return all(self.element.accepts(v) for v in value)
         return True
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 for _kind in _SPARK:

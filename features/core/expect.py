@@ -4,13 +4,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
+from typing import Any
 
 from features.core.checks import check_choice, fail
 from features.core.dtypes import DType
 from features.errors import DefinitionError
 
-Scalar = bool | int | float | str | Decimal | date | datetime
+Scalar = bool | int | float | str | bytes | Decimal | date | datetime
 SEVERITIES = ("warn", "quarantine", "refuse")
 
 
@@ -18,7 +19,8 @@ SEVERITIES = ("warn", "quarantine", "refuse")
 class Expectation:
     """One rule on one feature. Nulls satisfy every rule but not_null; NaN satisfies no `between`.
 
-    severity: "warn" publishes and reports; "quarantine" withholds the failing rows; "refuse" publishes nothing of the range.
+    severity: "warn" publishes and reports; "quarantine" withholds the failing rows; "refuse" publishes nothing of the
+        range.
     """
 
     rule: str
@@ -59,15 +61,16 @@ class Expect:
     @staticmethod
     def between(low: Scalar, high: Scalar, *, severity: str = "refuse") -> Expectation:
         """Every value v has low <= v <= high."""
-        if isinstance(low, str) or isinstance(high, str) or low > high:  # type: ignore[operator]  # a clash of types is told below
+        if isinstance(low, str) or isinstance(high, str) or not _is_in_order(low, high):
             raise DefinitionError(f"Expect.between({low!r}, {high!r}): needs two numbers or times, the lower first")
         return Expectation(rule="between", arguments=(low, high), severity=severity)
 
     @staticmethod
     def in_set(values: Sequence[Scalar], *, severity: str = "refuse") -> Expectation:
         """Every value is one of these."""
-        if isinstance(values, str) or not values:
-            raise DefinitionError("Expect.in_set: needs a list with at least one value")
+        # Not a set: it has no order, so that its text would change from one process to the next.
+        if not isinstance(values, list | tuple) or not values:
+            raise DefinitionError(f"Expect.in_set({values!r}): needs a list with at least one value")
         return Expectation(rule="in_set", arguments=tuple(values), severity=severity)
 
     @staticmethod
@@ -83,3 +86,11 @@ class Expect:
     def unique(*, severity: str = "refuse") -> Expectation:
         """No value occurs twice in one interval."""
         return Expectation(rule="unique", severity=severity)
+
+
+def _is_in_order(low: Any, high: Any) -> bool:
+    try:
+        return bool(low <= high)
+    # Of two kinds, such as a date and a number; a naive and an aware time; a Decimal that is no number.
+    except (TypeError, InvalidOperation):
+        return False

@@ -1,12 +1,15 @@
 """Schedules: a 5-field cron in UTC or a shorthand, and the half-open intervals between its ticks."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from features.core.times import MICROSECOND, format_instant
+from features.core.times import EPOCH, MICROSECOND, format_instant
 from features.errors import DefinitionError, IntervalError
 
+# An R that is no part of a month or a day, such as MAR and FRI.
+_RANDOM = re.compile(r"(?<![a-z])r(?![a-z])", re.IGNORECASE)
 SHORTHANDS = {"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@weekly": "0 0 * * 0"}
 
 
@@ -22,12 +25,17 @@ class Interval:
 
 
 def parse_schedule(text: str) -> str:
-    """The 5-field cron of a schedule. Raises: DefinitionError: it is none."""
-    from croniter import croniter
+    """The 5-field cron of a schedule. Raises: DefinitionError: it is none, or it never ticks."""
+    from croniter import CroniterBadDateError, croniter
 
     cron = SHORTHANDS.get(text, text) if isinstance(text, str) else ""
-    if len(cron.split()) != 5 or not croniter.is_valid(cron):
+    # croniter draws a random time for an R, another one at each call.
+    if len(cron.split()) != 5 or _RANDOM.search(cron) or not croniter.is_valid(cron):
         raise DefinitionError(f"schedule {text!r} is neither a 5-field cron nor one of {', '.join(SHORTHANDS)}")
+    try:
+        croniter(cron, EPOCH).get_next(datetime)
+    except CroniterBadDateError as exc:
+        raise DefinitionError(f"schedule {text!r} never ticks: there is no such day") from exc
     return cron
 
 
@@ -86,7 +94,8 @@ def cover(schedule: str | None, start: datetime, end: datetime) -> tuple[Interva
     )
     if outer != Interval(start, end):
         raise IntervalError(
-            f"{Interval(start, end)} does not cover whole intervals of schedule {schedule!r}; the nearest that does is {outer}"
+            f"{Interval(start, end)} does not cover whole intervals of schedule {schedule!r}; "
+            f"the nearest that does is {outer}"
         )
     return tuple(iterate_intervals(schedule, start, end))
 

@@ -11,7 +11,7 @@ MICROSECOND = timedelta(microseconds=1)
 def parse_instant(value: datetime | str, *, name: str = "time") -> datetime:
     """An aware datetime in UTC, of an aware one or an ISO string with an offset.
 
-    Raises: UsageError: it is naive, or is not a time; `name` says which argument.
+    Raises: UsageError: it is naive, outside the years 1 to 9999, or not a time; `name` says which argument.
     """
     if isinstance(value, str):
         try:
@@ -22,7 +22,10 @@ def parse_instant(value: datetime | str, *, name: str = "time") -> datetime:
         raise UsageError(f"{name} must be a datetime or an ISO string, got {type(value).__name__}")
     if value.tzinfo is None or value.utcoffset() is None:
         raise UsageError(f"{name}={value.isoformat()} has no time zone; add an offset, such as +00:00")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as exc:
+        raise UsageError(f"{name}={value.isoformat()} lies outside the years 1 to 9999 in UTC") from exc
 
 
 def to_micros(instant: datetime) -> int:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from features.core.definitions import BatchSource
 from features.errors import NotFoundError, SourceError, TimeError
-from features.stores.delta import AVAILABLE, first_line, micros_literal
+from features.stores.delta import AVAILABLE, micros_literal
+from features.stores.spark_errors import first_line, spark_errors
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -41,8 +42,6 @@ def read_source(spark: "SparkSession", source: BatchSource, start: datetime, end
 
 
 def _load(spark: "SparkSession", source: BatchSource) -> "DataFrame":
-    from pyspark.errors import PySparkException
-
     local = "://" not in source.path
     if local and not Path(source.path).exists():
         where = Path(source.path).absolute()
@@ -57,7 +56,7 @@ def _load(spark: "SparkSession", source: BatchSource) -> "DataFrame":
             fields = [source.timestamp_field, source.created_timestamp_field]
             types = [f"{_quoted(n)} {'string' if n in fields else t}" for n, t in frame.dtypes]
             frame = reader.schema(", ".join(types)).load(source.path)
-    except PySparkException as exc:
+    except spark_errors() as exc:
         raise SourceError(f"source {source.name!r} at {source.path!r} cannot be read: {first_line(exc)}") from exc
     for field in (source.timestamp_field, source.created_timestamp_field, source.partition_field):
         if field is not None and field not in frame.columns:
@@ -109,7 +108,6 @@ def _instant(frame: "DataFrame", source: BatchSource, field: str) -> "Column":
 
 
 def _check_nulls(frame: "DataFrame", source: BatchSource, fields: list[str]) -> None:
-    from pyspark.errors import PySparkException
     from pyspark.sql import functions as F
 
     if source.null_timestamp == "drop":
@@ -117,7 +115,7 @@ def _check_nulls(frame: "DataFrame", source: BatchSource, fields: list[str]) -> 
     counts = [F.count_if(F.col(_quoted(f)).isNull()).alias(f"n{i}") for i, f in enumerate(fields)]
     try:
         found = frame.select(*counts).first()
-    except PySparkException as exc:
+    except spark_errors() as exc:
         raise SourceError(f"source {source.name!r} at {source.path!r} cannot be read: {first_line(exc)}") from exc
     for field, count in zip(fields, found or (), strict=False):
         if count:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from features.core.dtypes import DType
 from features.errors import NotFoundError, SpineError
-from features.stores.delta import EVENT, first_line
+from features.stores.delta import EVENT
+from features.stores.spark_errors import first_line, spark_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,14 +86,12 @@ def local_names(local: Any) -> list[str]:
 
 
 def _read_path(spark: "SparkSession", path: str) -> "DataFrame":
-    from pyspark.errors import PySparkException
-
     if "://" not in path and not Path(path).exists():
         raise SpineError(f"entity_df: nothing at {str(Path(path).absolute())!r}")
     kind = "delta" if (Path(path) / "_delta_log").is_dir() else "parquet"
     try:
         return spark.read.format(kind).load(path)
-    except PySparkException as exc:
+    except spark_errors() as exc:
         raise SpineError(f"entity_df: {path!r} cannot be read as {kind}: {first_line(exc)}") from exc
 
 

@@ -8,7 +8,8 @@ from features.core.definitions import FeatureView, ViewSpec
 from features.core.dtypes import DType
 from features.core.schedule import Interval
 from features.errors import DuplicateRowsError, FeatureStoreError, NotFoundError, SourceError, TransformError
-from features.stores.delta import AVAILABLE, CREATED, EVENT, INTERVAL, first_line, micros_literal
+from features.stores.delta import AVAILABLE, CREATED, EVENT, INTERVAL, micros_literal
+from features.stores.spark_errors import first_line, is_unreadable_file, spark_errors
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -167,13 +168,10 @@ def collect_one(frame: "DataFrame", name: str) -> Any:
 
     Raises: SourceError: a file is damaged; TransformError: the transform failed while it ran.
     """
-    from pyspark.errors import PySparkException
-
     try:
         return frame.first()
-    except PySparkException as exc:
-        condition = exc.getCondition() or ""
-        if condition.startswith("FAILED_READ_FILE"):
+    except spark_errors() as exc:
+        if is_unreadable_file(exc):
             raise SourceError(f"a source of {name!r} cannot be read: {first_line(exc)}") from exc
         raise TransformError(f"transform of {name!r} failed: {first_line(exc)}") from exc
 

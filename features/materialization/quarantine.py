@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from features.core.applied import AppliedView
 from features.core.times import to_micros
 from features.errors import StorageError
-from features.stores.delta import INTERVAL, first_line
+from features.stores.delta import INTERVAL
+from features.stores.spark_errors import first_line, spark_errors
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -29,7 +30,6 @@ class Quarantine:
         Raises: StorageError: the table cannot be written; the log itself is published already, and a rerun mends it.
         """
         from delta import DeltaTable
-        from pyspark.errors import PySparkException
         from pyspark.sql import functions as F
 
         exists = DeltaTable.isDeltaTable(self._spark, self.path)
@@ -49,7 +49,7 @@ class Quarantine:
                 writer.mode("overwrite").option("replaceWhere", inside).save(self.path)
             else:
                 writer.mode("append").save(self.path)
-        except PySparkException as exc:
+        except spark_errors() as exc:
             where = f"the quarantine of {self._view.reference} at {self.path}"
             raise StorageError(f"cannot write {where}: {first_line(exc)}; run the interval again") from exc
 

@@ -81,6 +81,8 @@ class LocalAirflow:
     def start(self) -> AirflowStatus:
         """Starts what does not run, after making or bringing forward its database; `wait_ready` waits for the rest.
 
+        One that runs already stays as it is, with the settings that it was started with.
+
         Raises: PlatformError: Airflow is not installed, or its database cannot be made.
         """
         version, program = _find_airflow()

@@ -53,8 +53,8 @@ def spawn(name: str, command: Sequence[str], *, cwd: Path, environment: Mapping[
 def end_all(components: Iterable[Component], *, marker: tuple[str, str], grace_seconds: float = 8.0) -> None:
     """Ends the components, what they started, and every other process with the marker in its environment.
 
-    Components get SIGINT, the only signal on which they end cleanly; what is left then gets SIGTERM, then SIGKILL,
-    each with so many seconds to end.
+    Components get SIGINT, the only signal on which they end cleanly, and so many seconds for it; what is left then,
+    such as a running task, gets SIGTERM and a quarter of that, then SIGKILL.
 
     Raises: PlatformError: some do not end.
     """
@@ -63,12 +63,13 @@ def end_all(components: Iterable[Component], *, marker: tuple[str, str], grace_s
     heads = [process for component in components if component.runs() for process in _find(component.pid)]
     left = {*heads, *(child for head in heads for child in _descendants(head)), *_marked(marker)}
     # Twice at last: for what was started while its parent was being killed.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGKILL):
+    steps = ((signal.SIGINT, 1.0), (signal.SIGTERM, 0.25), (signal.SIGKILL, 1.0), (signal.SIGKILL, 1.0))
+    for number, share in steps:
         for process in heads if number == signal.SIGINT else left:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
         # Tasks run in sessions of their own: one that was started meanwhile is known by its marker alone.
-        left = {*_wait(left, grace_seconds), *_marked(marker)}
+        left = {*_wait(left, share * grace_seconds), *_marked(marker)}
     if left:
         pids = ", ".join(str(process.pid) for process in left)
         raise PlatformError(f"processes of Airflow do not end: {pids}; end them by hand")

@@ -21,7 +21,10 @@ SHOWN_LENGTH = 40
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IntervalEvidence:
-    """One interval's rows, and per rule number the failing ones; withheld: rows that fail any quarantining rule."""
+    """One interval's rows, and by rule number how many of them fail.
+
+    withheld: rows that fail any quarantining rule; keys: a few failing ones, of the rules that failed.
+    """
 
     interval_end: str
     rows: int
@@ -30,8 +33,10 @@ class IntervalEvidence:
     keys: Mapping[int, tuple[str, ...]]
 
 
-def gather_evidence(rows: DataFrame, view: AppliedView, rules: Sequence[Rule]) -> tuple[IntervalEvidence, ...]:
-    """The evidence of every interval that has rows, in order: one query.
+def gather_evidence(
+    rows: DataFrame, view: AppliedView, rules: Sequence[Rule], failed: Collection[int]
+) -> tuple[IntervalEvidence, ...]:
+    """The evidence of every interval that has rows, in order: one query. Counts for all rules, keys for the failed.
 
     Keys are the least failing ones, so that reruns name the same; long ones are cut before they are compared.
     """
@@ -52,7 +57,7 @@ def gather_evidence(rows: DataFrame, view: AppliedView, rules: Sequence[Rule]) -
         F.sum("_rows").alias("_rows"),
         F.sum("_withheld").alias("_withheld"),
         *(F.sum(_fails(rule)).alias(_fails(rule)) for rule in rules),
-        *(_least_keys(rule).alias(_keys(rule)) for rule in rules),
+        *(_least_keys(rule).alias(_keys(rule)) for rule in rules if rule.number in failed),
     )
     return tuple(
         IntervalEvidence(
@@ -60,7 +65,11 @@ def gather_evidence(rows: DataFrame, view: AppliedView, rules: Sequence[Rule]) -
             rows=row["_rows"],
             withheld=row["_withheld"],
             failing={rule.number: row[_fails(rule)] for rule in rules},
-            keys={rule.number: tuple(_write_key(key, view) for key in row[_keys(rule)] or ()) for rule in rules},
+            keys={
+                rule.number: tuple(_write_key(key, view) for key in row[_keys(rule)] or ())
+                for rule in rules
+                if rule.number in failed
+            },
         )
         for row in by_interval.orderBy("_end").collect()
     )

@@ -40,7 +40,7 @@ def judge(rows: DataFrame, view: AppliedView) -> Verdict:
     failed = _find_failed(rows, view, rules) if total else frozenset()
     if not failed:
         return Verdict(accepted=rows, quarantined=None, quarantined_rows=0, results=_passes(rules, total))
-    evidence = gather_evidence(rows, view, rules)
+    evidence = gather_evidence(rows, view, rules, failed)
     check_agreement(view, rules, failed, evidence)
     failures = tuple(_failures([rule for rule in rules if rule.number in failed], evidence))
     results = (*failures, *_passes([rule for rule in rules if rule.number not in failed], total))

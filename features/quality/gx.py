@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame
@@ -16,14 +17,13 @@ if TYPE_CHECKING:
 
 # A context is global to the process while it judges.
 _judging = threading.Lock()
-_loading = threading.RLock()
+_loading = threading.Lock()
 _CONNECT_MODULES = ("pyspark.sql.connect.dataframe", "pyspark.sql.connect.session")
 
 
+@cache
 def load_great_expectations() -> Any:
     """The module, imported on first use (about two seconds) with its analytics switched off."""
-    if "great_expectations" in sys.modules and hasattr(sys.modules["great_expectations"], "ExpectationSuite"):
-        return sys.modules["great_expectations"]
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     with _loading, _without_deprecations(), _without_spark_connect():
         import great_expectations

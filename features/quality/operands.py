@@ -17,6 +17,7 @@ from typing import Any
 from features.core.dtypes import DType
 from features.core.times import to_micros
 
+_GREATEST_FLOAT32 = (2 - 2**-23) * 2.0**127
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 
@@ -29,7 +30,7 @@ def between_limits(dtype: DType, low: Any, high: Any) -> tuple[Any, Any] | None:
     if _is_nan(low) or _is_nan(high):
         return None
     if dtype.is_float:
-        return _to_float(low, dtype), _to_float(high, dtype)
+        return _nearest_float(low, dtype), _nearest_float(high, dtype)
     if dtype.kind in ("date", "timestamp"):
         return _to_number(low), _to_number(high)
     least, greatest = _unit_range(dtype)
@@ -43,7 +44,7 @@ def between_limits(dtype: DType, low: Any, high: Any) -> tuple[Any, Any] | None:
 def allowed_values(dtype: DType, values: Sequence[Any]) -> tuple[Any, ...]:
     """The values that a column of the type can hold, spelled as `between_limits` spells them; others never occur."""
     if dtype.is_float:
-        floats = [_to_float(value, dtype) for value in values]
+        floats = [_nearest_float(value, dtype) for value in values if not _is_past_floats(value, dtype)]
         # Spark's IN tells 0.0 from -0.0 when the list is long, and not when it is short.
         return tuple(floats + ([0.0, -0.0] if 0.0 in floats else []))
     if dtype.kind in ("date", "timestamp"):
@@ -51,7 +52,7 @@ def allowed_values(dtype: DType, values: Sequence[Any]) -> tuple[Any, ...]:
     if not dtype.is_numeric:
         return tuple(values)
     least, greatest = _unit_range(dtype)
-    finite = [value for value in values if not _is_nan(value) and not math.isinf(value)]
+    finite = [value for value in values if not _is_nan(value) and not _is_infinite(value)]
     exact = [u for u in (_to_fraction(value) * 10**dtype.scale for value in finite) if u.denominator == 1]
     return tuple(_of_units(int(u), dtype) for u in exact if least <= u <= greatest)
 
@@ -60,17 +61,29 @@ def _is_nan(value: Any) -> bool:
     return isinstance(value, float | Decimal) and math.isnan(value)
 
 
-def _to_float(value: Any, dtype: DType) -> float:
+def _is_infinite(value: Any) -> bool:
+    return isinstance(value, float | Decimal) and value in (math.inf, -math.inf)
+
+
+def _is_past_floats(value: Any, dtype: DType) -> bool:
+    """Whether a finite value is nearer to infinity than to any finite float of the type."""
+    if _is_nan(value) or _is_infinite(value):
+        return False
     try:
         number = float(value)
-    except OverflowError:  # a whole number past every float
-        return math.copysign(sys.float_info.max, value)
-    if dtype.kind == "float32":
-        try:
-            return float(struct.unpack("f", struct.pack("f", number))[0])
-        except OverflowError:  # beyond every finite float32: as a double, it still compares rightly with all of them
-            return number
-    return number
+        struct.pack("<f" if dtype.kind == "float32" else "<d", number)
+    except OverflowError:
+        return True
+    return math.isinf(number)
+
+
+def _nearest_float(value: Any, dtype: DType) -> float:
+    """The finite float of the type nearest to a finite value: else a FLOAT32 limit of 1e300 would admit infinity."""
+    if _is_past_floats(value, dtype):
+        greatest = _GREATEST_FLOAT32 if dtype.kind == "float32" else sys.float_info.max
+        return greatest if value > 0 else -greatest
+    number = float(value)
+    return float(struct.unpack("<f", struct.pack("<f", number))[0]) if dtype.kind == "float32" else number
 
 
 def _to_number(value: date) -> int:
@@ -83,7 +96,7 @@ def _to_fraction(value: Any) -> Fraction:
 
 def _to_units(value: Any, dtype: DType, rounding: Any) -> int:
     """The value in units of the type's last digit. Infinities become one unit past the type's range."""
-    if math.isinf(value):
+    if _is_infinite(value):
         least, greatest = _unit_range(dtype)
         return greatest + 1 if value > 0 else least - 1
     return int(rounding(_to_fraction(value) * 10**dtype.scale))

@@ -35,6 +35,8 @@ class CassandraStore(OnlineStore):
 
     def __init__(self, settings: OnlineSettings) -> None:
         self._settings = settings
+        # Two locks: connecting may take seconds, and the event loop looks at what is there.
+        self._connecting = Lock()
         self._lock = Lock()
         self._session: Session | None = None
         self._prepared: dict[str, PreparedStatement] = {}
@@ -80,7 +82,7 @@ class CassandraStore(OnlineStore):
         """Delete the stored keys that are not in `keys`, from the executors. Rows of later positions stay."""
         plan = plan_write(view, self._settings, position=position)
         spark = keys.sparkSession
-        slices = 4 * spark.sparkContext.defaultParallelism
+        slices = 2 * spark.sparkContext.defaultParallelism
         bounds = [_MIN_TOKEN + _TOKENS * at // slices for at in range(slices)] + [_MIN_TOKEN + _TOKENS - 1]
         ranges = spark.createDataFrame(
             spark.sparkContext.parallelize(list(pairwise(bounds)), slices),
@@ -114,17 +116,21 @@ class CassandraStore(OnlineStore):
 
     def close(self) -> None:
         """Release connections; calling it twice is fine."""
-        with self._lock:
+        with self._connecting, self._lock:
             session, self._session = self._session, None
             self._prepared.clear()
         if session is not None:
             session.cluster.shutdown()
 
     def _connected(self) -> Session:
-        with self._lock:
-            if self._session is None:
-                self._session = connect(self._settings)
-            return self._session
+        with self._connecting:
+            with self._lock:
+                if self._session is not None:
+                    return self._session
+            session = connect(self._settings)
+            with self._lock:
+                self._session = session
+            return session
 
     def _selects(self, requests: Sequence[Read]) -> list[str]:
         return [cql.select(self._settings.keyspace, request.view, request.features) for request in requests]
@@ -132,32 +138,39 @@ class CassandraStore(OnlineStore):
     def _prepared_already(self, requests: Sequence[Read]) -> tuple[Session, list[PreparedStatement]] | None:
         """What `_prepare` answers, where that needs no round trip."""
         with self._lock:
-            prepared = [self._prepared.get(statement) for statement in self._selects(requests)]
-            ready = [statement for statement in prepared if statement is not None]
-            return (self._session, ready) if self._session is not None and len(ready) == len(prepared) else None
+            prepared = [self._prepared[text] for text in self._selects(requests) if text in self._prepared]
+            return (self._session, prepared) if self._session and len(prepared) == len(requests) else None
 
     def _prepare(self, requests: Sequence[Read]) -> tuple[Session, list[PreparedStatement]]:
         """The session, and the SELECT of each request, prepared once."""
         if already := self._prepared_already(requests):
             return already
         session = self._connected()
-        for statement in self._selects(requests):
-            if statement not in self._prepared:
+        prepared = []
+        for text in self._selects(requests):
+            with self._lock:
+                statement = self._prepared.get(text)
+            if statement is None:
                 try:
-                    prepared = session.prepare(statement)
+                    statement = session.prepare(text)
                 except VENDOR_ERRORS as exc:
                     raise explain(exc, self._settings) from exc
-                prepared.is_idempotent = True
+                statement.is_idempotent = True
                 with self._lock:
-                    self._prepared[statement] = prepared
-        return session, [self._prepared[statement] for statement in self._selects(requests)]
+                    self._prepared[text] = statement
+            prepared.append(statement)
+        return session, prepared
 
     def _run(self, plan: WritePlan, frame: "DataFrame", task: Task) -> tuple[int, int]:
         """Run a task of executors over a frame; the acknowledged puts and deletes."""
         from pyspark.sql import functions as F
 
-        # Fails here, in one clear error, rather than in every task.
-        self._connected()
+        session = self._connected()
+        try:
+            # A missing table fails here, at once, rather than in every task.
+            session.prepare(plan.delete)
+        except VENDOR_ERRORS as exc:
+            raise explain(exc, self._settings) from exc
         # At most two rounds of tasks: each connects by itself, and 200 nearly empty ones would do little else.
         tasks = frame.coalesce(2 * frame.sparkSession.sparkContext.defaultParallelism)
         outcome = (

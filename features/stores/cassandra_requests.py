@@ -50,8 +50,11 @@ class _Run:
                 return
             self._sending = True
         while (index := self._take()) is not None:
-            future = self._session.execute_async(self._statements[index])
-            future.add_callbacks(self._succeed, self._fail, callback_args=(index,))
+            try:
+                future = self._session.execute_async(self._statements[index])
+                future.add_callbacks(self._succeed, self._fail, callback_args=(index,))
+            except Exception as exc:  # noqa: BLE001 - boundary: lost in the driver's thread, it would leave no answer
+                self._fail(exc)
 
     def _take(self) -> int | None:
         with self._lock:

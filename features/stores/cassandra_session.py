@@ -76,9 +76,10 @@ def explain(exc: Exception, settings: OnlineSettings) -> OnlineStoreError:
     causes = _causes(exc)
     for cause in causes:
         if isinstance(cause, AuthenticationFailed | Unauthorized):
+            who = f"user {settings.username!r}" if settings.username else "a client without a user name"
             return OnlineStoreError(
-                f"Cassandra at {where} refuses user {settings.username!r} ({_first_line(cause)}); check the user, "
-                "its permissions, and the password in the variable that online.password_env names"
+                f"Cassandra at {where} refuses {who} ({_first_line(cause)}); check online.username, its permissions, "
+                "and the password in the variable that online.password_env names"
             )
     if isinstance(exc, InvalidRequest):
         text = _first_line(exc)
@@ -115,7 +116,7 @@ def _reason(causes: list[Exception]) -> str:
     if isinstance(cause, OperationTimedOut | TimeoutError):
         return "timed out"
     if isinstance(cause, NoHostAvailable):
-        return "no host of online.datacenter is up"
+        return "no host is up in the datacenter that online.datacenter names"
     return _first_line(cause)
 
 

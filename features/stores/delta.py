@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from features.core.applied import AppliedView
 from features.core.times import to_micros
 from features.errors import StorageError
+from features.stores.spark_errors import first_line, spark_errors
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -25,6 +26,9 @@ PUT, RETRACT = "put", "retract"
 
 # Delta cuts timestamps in statistics to milliseconds, the maximum too.
 _STATS_SLACK = timedelta(milliseconds=1)
+
+# What Delta says to the loser: of a position, or of the table's creation (the prefix covers its kinds).
+_LOST_RACES = ("DELTA_CONCURRENT_", "DELTA_PROTOCOL_CHANGED", "DELTA_METADATA_CHANGED", "DELTA_PATH_EXISTS")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,8 +112,6 @@ class FeatureLog:
 
         Raises: StorageError: the table cannot be written.
         """
-        from delta.exceptions import DeltaConcurrentModificationException
-        from pyspark.errors import PySparkException
         from pyspark.sql import functions as F
 
         metadata = {"run_id": run_id, "position": position, "view": self._view.reference}
@@ -125,9 +127,9 @@ class FeatureLog:
         )
         try:
             writer.save(self.path)
-        except DeltaConcurrentModificationException:
-            return None
-        except PySparkException as exc:
+        except spark_errors() as exc:
+            if any(f"[{condition}" in str(exc) for condition in _LOST_RACES):
+                return None
             raise StorageError(
                 f"cannot write the log of {self._view.reference} at {self.path}: {first_line(exc)}"
             ) from exc
@@ -165,12 +167,6 @@ class FeatureLog:
             raise StorageError(
                 f"cannot read the log of {self._view.reference} at {self.path}: {first_line(exc)}"
             ) from exc
-
-
-def first_line(exc: BaseException) -> str:
-    """What an error of Spark or Delta says, without its stack and its JVM's."""
-    text = next((line for line in str(exc).splitlines() if line.strip()), type(exc).__name__)
-    return text.split(" SQLSTATE:")[0].strip()
 
 
 def micros_literal(instant: datetime) -> Any:

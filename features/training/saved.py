@@ -11,7 +11,7 @@ from features.core.checks import check_name
 from features.core.times import format_instant
 from features.errors import DefinitionError, StorageError, UsageError
 from features.registry import Registry, StoredManifest
-from features.stores.delta import first_line
+from features.stores.spark_errors import first_line, spark_errors
 from features.training.content_hash import content_hash
 from features.training.training_set import TrainingSet
 
@@ -121,19 +121,15 @@ def _pinned(training_set: TrainingSet, place: int) -> dict[str, Any]:
 
 
 def _write(frame: "DataFrame", path: str) -> None:
-    from pyspark.errors import PySparkException
-
     try:
         frame.write.parquet(path)
-    except PySparkException as exc:
+    except spark_errors() as exc:
         raise StorageError(f"cannot write a training set to {path}: {first_line(exc)}") from exc
 
 
 def read_saved(spark: "SparkSession", path: str) -> "DataFrame":
     """The Parquet files of a saved set. Raises: StorageError: they are gone."""
-    from pyspark.errors import PySparkException
-
     try:
         return spark.read.parquet(path)
-    except PySparkException as exc:
+    except spark_errors() as exc:
         raise StorageError(f"the saved files at {path} cannot be read: {first_line(exc)}") from exc

@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from features import BatchSource, DType, Entity, Expect, Feature
 from features.functions import DataFrame, F, Window
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, WindowSpec
 
 OWNER = "flights@example.com"
 
@@ -87,25 +91,38 @@ def summarize_delays(reports: DataFrame, keys: Sequence[str], prefix: str) -> Da
     Returns: one row per key and time, however many flights were reported at it: keys, event_timestamp, and the
         features of `delay_features`.
     """
-    minutes = F.col("arrival_delay").cast("bigint")
+    delay = F.col("arrival_delay").cast("bigint")
     instants = reports.groupBy(*keys, F.col("reported_at").alias("event_timestamp")).agg(
         F.count(F.lit(1)).alias("flights"),
         F.count_if("cancelled").alias("cancelled"),
         F.count("arrival_delay").alias("arrivals"),
         # Whole numbers: a sum of doubles would depend on the order in which Spark adds them.
-        F.sum(minutes).alias("minutes"),
-        F.max(minutes).alias("worst"),
+        F.sum(delay).alias("minutes"),
+        F.max(delay).alias("worst"),
     )
-    features = []
+    features: list[Column] = []
     for label, width_us in WINDOWS.items():
-        # Microseconds: in whole seconds, a later report of the same second would leak in.
-        window = Window.partitionBy(*keys).orderBy(F.unix_micros("event_timestamp")).rangeBetween(1 - width_us, 0)
+        flights, minutes = _total("flights", keys, width_us), _total("minutes", keys, width_us)
+        worst = F.max("worst").over(_in_order(keys).rangeBetween(1 - width_us, 0))
         features += [
-            F.try_divide(F.sum("minutes").over(window), F.sum("arrivals").over(window)).alias(
-                f"{prefix}_mean_delay_{label}"
-            ),
-            F.max("worst").over(window).cast("int").alias(f"{prefix}_worst_delay_{label}"),
-            (F.sum("cancelled").over(window) / F.sum("flights").over(window)).alias(f"{prefix}_cancel_rate_{label}"),
-            F.sum("flights").over(window).alias(f"{prefix}_flights_{label}"),
+            F.try_divide(minutes, _total("arrivals", keys, width_us)).alias(f"{prefix}_mean_delay_{label}"),
+            worst.cast("int").alias(f"{prefix}_worst_delay_{label}"),
+            (_total("cancelled", keys, width_us) / flights).alias(f"{prefix}_cancel_rate_{label}"),
+            flights.alias(f"{prefix}_flights_{label}"),
         ]
     return instants.select(*keys, "event_timestamp", *features)
+
+
+def _total(column: str, keys: Sequence[str], width_us: int) -> "Column":
+    """The sum of a whole-numbered column over (t - width, t]: the running total at t less the one at t - width.
+
+    Spark adds up a running total in one pass, where it would add up each window from its first row.
+    """
+    until_now = _in_order(keys).rangeBetween(Window.unboundedPreceding, 0)
+    before = _in_order(keys).rangeBetween(Window.unboundedPreceding, -width_us)
+    return F.sum(column).over(until_now) - F.coalesce(F.sum(column).over(before), F.lit(0))
+
+
+def _in_order(keys: Sequence[str]) -> "WindowSpec":
+    # Microseconds: in whole seconds, a later report of the same second would leak in.
+    return Window.partitionBy(*keys).orderBy(F.unix_micros("event_timestamp"))

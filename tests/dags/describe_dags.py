@@ -1,4 +1,4 @@
-"""Writes what Airflow makes of the DAG files, as JSON: run in a process of its own, since importing Airflow is no small thing."""
+"""Writes what Airflow makes of the DAG files, as JSON: a program, so that no test imports Airflow with its warnings."""
 
 import json
 import sys

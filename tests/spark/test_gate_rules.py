@@ -149,7 +149,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 @given(data=st.data())
-@settings(max_examples=4, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 def test_random_rows_are_split_as_plain_python_splits_them(spark: "SparkSession", data: st.DataObject) -> None:
     view = view_of(
         [
@@ -170,8 +170,8 @@ def test_random_rows_are_split_as_plain_python_splits_them(spark: "SparkSession"
     verdict = judge(frame_of(spark, view, rows), view)
     withheld = {name: why for name, why in reasons.items() if why}
     assert {row["customer"] for row in verdict.accepted.collect()} == reasons.keys() - withheld.keys()
-    assert verdict.quarantined is not None
-    assert {row["customer"]: row["_reasons"] for row in verdict.quarantined.collect()} == withheld
+    found = verdict.quarantined.collect() if verdict.quarantined is not None else []
+    assert {row["customer"]: row["_reasons"] for row in found} == withheld
     assert verdict.quarantined_rows == len(withheld)
     counted = Counter((row["_interval"].isoformat(), why) for row in rows for why in reasons[row["customer"]])
     failures = [result for result in verdict.results if not result.passed]

@@ -1,0 +1,54 @@
+"""What the spark-submit jobs share: their common arguments, and how they end.
+
+A job's result is logged as one line on stderr, and printed as JSON on the last line of stdout.
+"""
+
+import logging
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from features.cli.options import Parser, add_common, open_store
+from features.cli.rendering import to_plain
+from features.cli.running import Answer, run
+
+if TYPE_CHECKING:
+    from features.store import FeatureStore
+
+
+def job_parser(name: str, about: str, *, view: bool = True) -> Parser:
+    """A parser with the options of every job; `view`: with --view, of those that work on one."""
+    parser = Parser(prog=f"jobs/{name}.py", description=about)
+    add_common(parser, json_option=False)
+    if view:
+        parser.add_argument("--view", required=True, metavar="VIEW", help="a view's name, or name@version")
+    return parser
+
+
+def run_job(
+    parser: Parser, work: "Callable[[FeatureStore, Namespace], Mapping[str, Any]]", argv: Sequence[str] | None
+) -> int:
+    """Run a job; its exit code: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted.
+
+    Args:
+        parser: of `job_parser`, with the job's own arguments.
+        work: what the job does with an open store; its figures.
+        argv: the arguments; None: of this process.
+    """
+    import sys
+
+    words = sys.argv[1:] if argv is None else list(argv)
+    name = parser.prog.removeprefix("jobs/").removesuffix(".py")
+
+    def answer() -> Answer:
+        args = parser.parse_args(words)
+        with open_store(args) as store:
+            figures = to_plain(work(store, args))
+        told = {key: value for key, value in figures.items() if not isinstance(value, list | dict)}
+        told |= {
+            f"{k}_{key}": v for k, nested in figures.items() if isinstance(nested, dict) for key, v in nested.items()
+        }
+        logging.getLogger(f"jobs.{name}").info("done: %s", " ".join(f"{key}={value}" for key, value in told.items()))
+        return Answer(text="", data={"job": name, **figures})
+
+    return run(answer, as_json=True, debug="--debug" in words)

@@ -1,0 +1,91 @@
+"""Running every interval: the history by one backfill, the days after it by Airflow, as a team would."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from features.core.applied import AppliedView
+from features.core.schedule import Interval, cover
+from features.demo.progress import Tell, stderr_in_file
+from features.orchestration.local_airflow import LocalAirflow
+from features.store import FeatureStore
+
+AIRFLOW_HOME = Path(".state/airflow")
+SPARK_LOG = Path(".state/demo/spark.log")
+_TIMEOUT_SECONDS = 1800.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DagRuns:
+    """Runs of all DAGs together, one spark-submit each. total: that there are to be; started: this time."""
+
+    total: int
+    started: int
+
+
+def local_airflow() -> LocalAirflow:
+    """The demo's Airflow, running or not."""
+    return LocalAirflow(home=AIRFLOW_HOME, dags=Path("dags"), parallelism=2)
+
+
+def scheduled_views(store: FeatureStore) -> tuple[AppliedView, ...]:
+    """The views that Airflow runs by itself."""
+    return tuple(view for view in store.registry.views() if view.schedule is not None)
+
+
+def missing_intervals(store: FeatureStore, view: AppliedView, start: datetime, end: datetime) -> tuple[Interval, ...]:
+    """The intervals of [start, end) that were not built, or are stale."""
+    fresh = {entry.interval for entry in store.registry.ledger(view) if entry.built and not entry.stale}
+    return tuple(interval for interval in cover(view.schedule, start, end) if interval not in fresh)
+
+
+def backfill_missing(store: FeatureStore, start: datetime, end: datetime, tell: Tell, *, load: bool) -> int:
+    """Builds what is missing of every scheduled view over [start, end), in one Spark session; how many intervals.
+
+    Args:
+        load: bring the online tables up to it, where any interval was missing.
+    """
+    missing = {view.name: len(missing_intervals(store, view, start, end)) for view in scheduled_views(store)}
+    if not any(missing.values()):
+        tell("every interval is built already")
+        return 0
+    with stderr_in_file(SPARK_LOG):
+        for name, count in missing.items():
+            if count:
+                results = store.backfill(name, start, end, load=load)
+                rows = sum(result.rows for result in results)
+                withheld = sum(result.quarantined for result in results)
+                tell(f"{name}: {count} intervals, {rows} rows" + (f", {withheld} quarantined" if withheld else ""))
+    return sum(missing.values())
+
+
+def run_dags(views: Sequence[AppliedView], start: datetime, end: datetime, tell: Tell) -> DagRuns:
+    """Lets Airflow run each view's intervals of [start, end), and stops it, whatever happens.
+
+    Raises:
+        FeatureStoreError: a run failed for good; it ends with the last lines of its log.
+        PlatformError: Airflow does not start, or does not finish in half an hour.
+    """
+    expected = {view.name: len(cover(view.schedule, start, end)) for view in views}
+    airflow = local_airflow()
+    done = {
+        name: sum(run.state == "success" for run in runs) for name, runs in airflow.run_states(list(expected)).items()
+    }
+    total = sum(expected.values())
+    left = total - sum(min(done[name], wanted) for name, wanted in expected.items())
+    if not left:
+        tell(f"Airflow has run all {total} already; it stays off")
+        return DagRuns(total=total, started=0)
+    try:
+        tell("starting Airflow: scheduler, DAG processor and API server on this machine")
+        status = airflow.start()
+        airflow.wait_ready()
+        tell(f"Airflow is up at {status.url}; {left} of {total} runs to go, two at a time")
+        airflow.rerun_failed(list(expected))
+        airflow.unpause(list(expected))
+        airflow.wait_for_runs(expected, timeout_seconds=_TIMEOUT_SECONDS, progress=tell)
+    finally:
+        airflow.stop()
+    tell("Airflow is stopped again")
+    return DagRuns(total=total, started=left)

@@ -1,0 +1,27 @@
+"""What Spark raises, and what of it a person can use."""
+
+import re
+
+
+def spark_errors() -> tuple[type[Exception], ...]:
+    """The exceptions of a Spark call: those that PySpark has words for, and those that come from the JVM as they are."""
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    return (PySparkException, Py4JError)
+
+
+def first_line(exc: BaseException) -> str:
+    """What an error of Spark or Delta says, without its stack, its JVM's and its codes."""
+    text = str(exc)
+    # A raw error of the JVM comes as its class and sentence, one line per cause: the first says what went wrong.
+    causes: list[str] = re.findall(r"^(?:: |Caused by: )[\w.$]+: (.+)$", text, re.MULTILINE)
+    if "Py4J" in type(exc).__name__ and causes:
+        text = causes[0]
+    line = next((line for line in text.splitlines() if line.strip()), type(exc).__name__)
+    return line.split(" SQLSTATE:")[0].strip()
+
+
+def is_unreadable_file(exc: BaseException) -> bool:
+    """Whether a file could not be read, rather than a computation on it."""
+    return "FAILED_READ_FILE" in str(exc) or "ParquetDecodingException" in str(exc)

@@ -1,0 +1,32 @@
+"""Builds, then loads: `spark-submit jobs/materialize.py --view V --start T --end T --env E`. What a view's DAG runs."""
+
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from features.cli.jobs import job_parser, run_job
+from features.cli.options import Parser, add_range
+from features.store import FeatureStore
+
+
+def parser() -> Parser:
+    """The arguments."""
+    found = job_parser("materialize", "Build whole intervals of a view, then load them.")
+    add_range(found)
+    found.add_argument("--reprocess", type=int, default=0, metavar="N", help="also rerun the N intervals before it")
+    return found
+
+
+def materialize(store: FeatureStore, args: Namespace) -> Mapping[str, Any]:
+    """Build the range and load it; what was appended and written."""
+    return {"view": args.view, **asdict(store.materialize(args.view, args.start, args.end, reprocess=args.reprocess))}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code: 0 built and loaded, 1 refused or failed, 2 wrong usage."""
+    return run_job(parser(), materialize, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

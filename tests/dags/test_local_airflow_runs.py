@@ -1,0 +1,129 @@
+"""The local Airflow, started for real: what it runs, what it tells of failures, and what it leaves behind."""
+
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import psutil
+import pytest
+
+from features.errors import FeatureStoreError, PlatformError
+from features.orchestration.local_airflow import LocalAirflow
+from tests.builders import make_view
+from tests.dags.projects import DAGS, Project, make_project
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = make_project(tmp_path_factory.mktemp("local"))
+    project.apply(make_view(name="daily"), make_view(name="other"), make_view(name="by_hand", schedule=None))
+    return project
+
+
+@pytest.fixture(scope="module")
+def airflow(project: Project) -> Iterator[LocalAirflow]:
+    airflow = local_airflow(project)
+    airflow.start()
+    try:
+        airflow.wait_ready()
+        airflow.unpause(["daily", "other", "by_hand"])
+        yield airflow
+    finally:
+        airflow.stop()
+
+
+def local_airflow(project: Project) -> LocalAirflow:
+    conf = str(project.root / "conf")
+    home = project.root / ".state/airflow"
+    return LocalAirflow(home=home, dags=DAGS, root=project.root, environment={"FEATURES_CONF": conf})
+
+
+def wait_until_running(airflow: LocalAirflow, dag_id: str, process: str) -> None:
+    deadline = time.monotonic() + 60
+    while not any(process in " ".join(found.cmdline()) for found in processes_of(airflow.home)):
+        assert time.monotonic() < deadline, airflow.run_states([dag_id])
+        time.sleep(0.2)
+
+
+def processes_of(home: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE and process.environ().get("AIRFLOW_HOME") == str(home):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_each_interval_within_the_bounds_is_run_once_and_a_failed_one_again(
+    airflow: LocalAirflow, project: Project
+) -> None:
+    (project.root / "fails-once.txt").write_text("2013-03-10T", encoding="utf-8")
+    told: list[str] = []
+    airflow.wait_for_runs({"daily": 3, "other": 3}, timeout_seconds=120, progress=told.append)
+    days = [f"2013-03-{day:02}" for day in range(9, 13)]
+    expected = {view: [project.call(view, *day) for day in pairwise(days)] for view in ("daily", "other")}
+    ran = {view: project.calls(view) for view in expected}
+    assert {view: sorted(set(calls)) for view, calls in ran.items()} == expected
+    assert sum(len(calls) for calls in ran.values()) == 7
+    assert {"daily 3/3", "other 3/3"} <= set(told)
+    assert not (project.root / "fails-once.txt").exists()
+
+
+def test_run_by_hand_takes_its_range_from_whoever_triggers_it(airflow: LocalAirflow, project: Project) -> None:
+    done = len(project.calls("by_hand"))
+    airflow.trigger("by_hand", {"start": "2013-03-01T00:00:00+00:00", "end": "2013-03-05T00:00:00Z"})
+    deadline = time.monotonic() + 60
+    while len(project.calls("by_hand")) == done:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    command = "local jobs/materialize.py --view by_hand@1 --start 2013-03-01T00:00:00+00:00 --end 2013-03-05T00:00:00Z"
+    assert f"{command} --conf conf --env local" in project.calls("by_hand")
+
+
+def test_range_that_is_no_time_never_reaches_a_shell(airflow: LocalAirflow, project: Project) -> None:
+    with pytest.raises(PlatformError, match="Airflow refused POST"):
+        airflow.trigger("by_hand", {"start": "2013-03-01T00:00:00Z'; touch broken; '", "end": "2013-03-05T00:00:00Z"})
+    assert not (project.root / "broken").exists()
+
+
+def test_manual_run_of_a_scheduled_dag_with_an_end_is_refused(airflow: LocalAirflow) -> None:
+    with pytest.raises(PlatformError, match="does not allow manual runs"):
+        airflow.trigger("daily")
+
+
+def test_dag_that_does_not_exist_is_named(airflow: LocalAirflow) -> None:
+    with pytest.raises(PlatformError, match=r"no DAG carrier_delays .* it found by_hand, daily, other"):
+        airflow.unpause(["carrier_delays"], timeout_seconds=0)
+
+
+def test_failed_run_tells_what_its_command_said_and_runs_again_when_asked(
+    airflow: LocalAirflow, project: Project
+) -> None:
+    airflow.trigger("by_hand", {"start": "1999-01-01T00:00:00Z", "end": "1999-01-02T00:00:00Z"})
+    with pytest.raises(FeatureStoreError, match=r"DAG by_hand failed(.|\n)*SourceError: no folder data/payments"):
+        airflow.wait_for_runs({"by_hand": 100}, timeout_seconds=90)
+    (project.root / "repaired").touch()
+    assert airflow.rerun_failed(["by_hand", "daily"]) == 1
+    done = sum(run.state == "success" for run in airflow.run_states(["by_hand"])["by_hand"])
+    airflow.wait_for_runs({"by_hand": done + 1}, timeout_seconds=90)
+
+
+def test_starting_again_changes_nothing_from_any_process(airflow: LocalAirflow, project: Project) -> None:
+    before = airflow.status()
+    assert before.running
+    assert local_airflow(project).start() == before
+
+
+def test_stop_ends_a_running_task_and_leaves_no_process(airflow: LocalAirflow) -> None:
+    airflow.trigger("by_hand", {"start": "1998-01-01T00:00:00Z", "end": "1998-01-02T00:00:00Z"})
+    wait_until_running(airflow, "by_hand", "sleep 600")
+    airflow.stop()
+    assert processes_of(airflow.home) == []
+    assert not airflow.status().running
+    with pytest.raises(PlatformError, match="start it again"):
+        airflow.wait_ready()

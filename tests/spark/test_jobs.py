@@ -1,0 +1,161 @@
+"""The jobs: their arguments in process, and one real `spark-submit` for each way to end."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from features.embedded.jars import install_delta_jars
+from features.embedded.spark_conf import install_spark_conf, link_spark_home
+from jobs import build, load, materialize, training_set
+from tests.builders import UTC_MICROS, at
+from tests.projects import Outcome, Project, make_project, open_project
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = pytest.mark.spark
+
+ROOT = Path(__file__).parents[2]
+DAY_1 = ("--start", "2024-01-01T00:00:00+00:00", "--end", "2024-01-02T00:00:00+00:00")
+DAY_2 = ("--start", "2024-01-02T00:00:00+00:00", "--end", "2024-01-03T00:00:00+00:00")
+DAY_4 = ("--start", "2024-01-04T00:00:00+00:00", "--end", "2024-01-05T00:00:00+00:00")
+
+
+@pytest.fixture(scope="module")
+def submitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project for `spark-submit`, applied by the command that users type."""
+    install_delta_jars()
+    install_spark_conf()
+    link_spark_home()
+    folder = tmp_path_factory.mktemp("project")
+    make_project(folder)
+    assert execute(folder, "features", "apply").code == 0
+    return folder
+
+
+def execute(folder: Path, program: str, *words: str) -> Outcome:
+    """Run a program of this environment, which is not activated."""
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    for name in ("PYSPARK_PYTHON", "PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET", "SPARK_HOME"):
+        environment.pop(name, None)
+    command = [str(Path(sys.prefix, "bin", program)), *words]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    return Outcome(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+def submit(folder: Path, job: str, *words: str) -> Outcome:
+    """`spark-submit jobs/<job>.py ...`."""
+    return execute(folder, "spark-submit", str(ROOT / "jobs" / f"{job}.py"), *words)
+
+
+def test_a_submitted_build_reports_and_ends_with_0(submitted: Path) -> None:
+    outcome = submit(submitted, "build", "--view", "last_payment", *DAY_1, "--env", "local")
+    assert outcome.code == 0, outcome.err
+    assert outcome.data == {
+        "job": "build", "view": "last_payment", "status": "built", "rows": 2, "corrections": 0, "retractions": 0,
+        "quarantined": 0, "delta_version": 0,
+    }  # fmt: skip
+    assert "done: view=last_payment status=built rows=2" in outcome.err
+    assert " INFO " not in outcome.err
+    assert " WARN " not in outcome.err
+
+
+def test_a_submitted_build_that_is_refused_exits_1_without_a_stack(submitted: Path) -> None:
+    outcome = submit(submitted, "build", "--view", "last_payment", *DAY_4, "--env", "local")
+    assert outcome.code == 1
+    assert "amount: between(0, 1000) (refuse): 1 of 1 rows fail" in outcome.err
+    assert outcome.data["error"]["type"] == "GateRefusedError"
+    _assert_no_stack(outcome)
+
+
+def test_a_submitted_transform_that_fails_in_a_task_exits_1_without_a_stack(submitted: Path) -> None:
+    outcome = submit(submitted, "build", "--view", "broken_payment", *DAY_1, "--env", "local")
+    assert outcome.code == 1
+    assert "boom" in outcome.err
+    _assert_no_stack(outcome)
+
+
+def test_a_submitted_build_with_wrong_usage_exits_2(submitted: Path) -> None:
+    outcome = submit(submitted, "build", "--view", "last_payment")
+    assert outcome.code == 2
+    assert "--start" in outcome.err
+    _assert_no_stack(outcome)
+
+
+@pytest.fixture
+def project(
+    spark: "SparkSession", in_tmp: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Project]:
+    """A project of the test's own, applied, for jobs in process."""
+    for project in open_project(in_tmp, monkeypatch, capsys):
+        assert project.run("apply").code == 0
+        yield project
+
+
+def test_materialize_builds_and_loads(project: Project) -> None:
+    assert materialize.main(["--view", "last_payment@1", *DAY_1, "--conf", "conf"]) == 0
+    told = json.loads(project.capsys.readouterr().out)
+    assert (told["build"]["rows"], told["load"]["rows"], told["reprocessed"]) == (2, 2, [])
+
+
+def test_materialize_reruns_the_intervals_before_it(project: Project) -> None:
+    assert build.main(["--view", "last_payment", *DAY_1]) == 0
+    project.capsys.readouterr()
+    assert materialize.main(["--view", "last_payment", *DAY_2, "--reprocess", "1"]) == 0
+    told = json.loads(project.capsys.readouterr().out)
+    assert [again["status"] for again in told["reprocessed"]] == ["unchanged"]
+
+
+def test_a_load_of_a_view_that_was_never_built_loads_nothing(project: Project) -> None:
+    assert load.main(["--view", "last_payment", "--full"]) == 0
+    told = json.loads(project.capsys.readouterr().out)
+    assert told == {"job": "load", "view": "last_payment", "rows": 0, "deleted": 0, "delta_version": None}
+
+
+def test_a_training_set_is_extracted(project: Project) -> None:
+    assert build.main(["--view", "last_payment", *DAY_1]) == 0
+    spine = pa.table({"customer": ["a"], "event_timestamp": pa.array([at("2024-01-03")], UTC_MICROS)})
+    pq.write_table(spine, project.folder / "spine.parquet")
+    project.capsys.readouterr()
+    words = ["--features", "model", "--spine", "spine.parquet", "--name", "payments", "--no-hold", "--output", "rows"]
+    assert training_set.main(words) == 0
+    told = json.loads(project.capsys.readouterr().out)
+    assert (told["reference"], told["rows"], told["held"]) == ("payments@1", 1, False)
+    assert pq.read_table(project.folder / "rows")["amount"].to_pylist() == [1.0]
+
+
+def test_a_missing_source_exits_1_and_names_its_path(project: Project) -> None:
+    (project.folder / "source").rename(project.folder / "moved")
+    assert build.main(["--view", "last_payment", *DAY_1]) == 1
+    printed = project.capsys.readouterr()
+    assert str(project.folder / "source") in printed.err
+    assert json.loads(printed.out)["error"]["type"] == "SourceError"
+    _assert_no_stack(Outcome(code=1, out=printed.out, err=printed.err))
+
+
+def test_a_renamed_source_column_exits_1_and_suggests_the_nearest(project: Project) -> None:
+    file = project.folder / "source" / "payments.parquet"
+    pq.write_table(pq.read_table(file).rename_columns(["customer", "paid_on", "amount"]), file)
+    assert build.main(["--view", "last_payment", *DAY_1]) == 1
+    assert "did you mean 'paid_on'?" in project.capsys.readouterr().err
+
+
+@pytest.mark.parametrize("job", [build, load, materialize, training_set])
+def test_a_job_without_arguments_exits_2(job: object, capsys: pytest.CaptureFixture[str]) -> None:
+    assert job.main([]) == 2  # type: ignore[attr-defined]
+    assert "required" in capsys.readouterr().err
+
+
+def _assert_no_stack(outcome: Outcome) -> None:
+    for text in (outcome.out, outcome.err):
+        assert "Traceback" not in text
+        assert "at org.apache" not in text
+        assert "py4j" not in text

@@ -1,0 +1,86 @@
+import json
+import logging
+
+import pytest
+
+from features.cli.running import Answer, run
+from features.errors import RefusedError, SourceError
+
+
+def _raise(error: BaseException) -> Answer:
+    raise error
+
+
+def test_text_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(lambda: Answer(text="done", data={}), as_json=False, debug=False) == 0
+    assert capsys.readouterr().out == "done\n"
+
+
+def test_an_answer_may_be_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(lambda: Answer(text="", data={"problems": 1}, exit_code=1), as_json=True, debug=False) == 1
+    assert json.loads(capsys.readouterr().out) == {"problems": 1}
+
+
+def test_a_refusal_exits_1_with_its_message(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(lambda: _raise(RefusedError("two rows fail")), as_json=False, debug=False) == 1
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "error: two rows fail\n")
+
+
+def test_an_unexpected_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    broken = ValueError("An error occurred while calling o1.\n: org.apache.spark.X\n\tat org.apache.spark.Y(Z.scala)")
+    assert run(lambda: _raise(broken), as_json=True, debug=False) == 1
+    printed = capsys.readouterr()
+    said = "internal error: ValueError: An error occurred while calling o1.; run again with --debug"
+    assert printed.err == f"error: {said}\n"
+    assert json.loads(printed.out) == {"error": {"type": "InternalError", "message": said, "exit_code": 1}}
+
+
+def test_an_error_that_quotes_a_stack_loses_it(capsys: pytest.CaptureFixture[str]) -> None:
+    quoting = SourceError("payments cannot be read: gone\n\tat org.apache.spark.Y(Z.scala)\n\tat java.base/x")
+    assert run(lambda: _raise(quoting), as_json=False, debug=False) == 1
+    assert capsys.readouterr().err == "error: payments cannot be read: gone\n"
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(lambda: _raise(SourceError("gone")), as_json=False, debug=True) == 1
+    err = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in err
+    assert err.endswith("error: gone\n")
+
+
+def test_ctrl_c_exits_130_with_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(lambda: _raise(KeyboardInterrupt()), as_json=False, debug=False) == 130
+    assert capsys.readouterr().err.startswith("interrupted")
+
+
+def test_a_missing_vendor_names_its_extra(capsys: pytest.CaptureFixture[str]) -> None:
+    missing = ModuleNotFoundError("No module named 'uvicorn'", name="uvicorn")
+    assert run(lambda: _raise(missing), as_json=False, debug=False) == 1
+    assert "install feature-platform[serving]" in capsys.readouterr().err
+
+
+def _log_and_answer() -> Answer:
+    logging.getLogger("features.somewhere").info("built", extra={"view": "plane@1", "rows": 3, "delta_version": None})
+    logging.getLogger("cassandra.cluster").warning("a vendor's noise", exc_info=ValueError("x"))
+    return Answer(text="", data={})
+
+
+def test_progress_goes_to_stderr_with_its_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    run(_log_and_answer, as_json=True, debug=False)
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == {}
+    (line,) = printed.err.splitlines()
+    assert line.endswith(" built view=plane@1 rows=3")
+
+
+def test_debug_shows_what_vendors_log(capsys: pytest.CaptureFixture[str]) -> None:
+    run(_log_and_answer, as_json=True, debug=True)
+    assert "a vendor's noise" in capsys.readouterr().err
+
+
+def test_logging_is_as_before_afterwards() -> None:
+    root, ours = logging.getLogger(), logging.getLogger("features")
+    before = (list(root.handlers), ours.level)
+    run(lambda: Answer(text="", data={}), as_json=False, debug=True)
+    assert (list(root.handlers), ours.level) == before

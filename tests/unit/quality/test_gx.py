@@ -1,0 +1,18 @@
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_great_expectations_loads_quietly_where_there_is_no_main_file(tmp_path: Path) -> None:
+    """Loaded plainly, it ends such a process with exit code 0 where grpc's packages are missing."""
+    code = (
+        "import os; from features.quality.gx import load_great_expectations as load; gx = load(); "
+        "raise SystemExit(7 if gx is load() and os.environ['GX_ANALYTICS_ENABLED'] == 'false' else 1)"
+    )
+    root = str(Path(__file__).parents[3])
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=tmp_path, env={"PYTHONPATH": root, "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (run.returncode, run.stdout, run.stderr) == (7, "", "")
+    assert list(tmp_path.iterdir()) == []
