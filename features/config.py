@@ -4,7 +4,6 @@ Secrets are never in conf: it names the environment variable that holds one (`pa
 """
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path

@@ -261,15 +261,8 @@ class FeatureStore:
     @property
     def _loader(self) -> "Loader":
         from features.materialization.load import Loader
-        from features.stores.opening import online_target
 
-        return Loader(
-            spark=self.spark,
-            registry=self.registry,
-            warehouse=self._warehouse,
-            online=self.online,
-            target=online_target(self.settings.online),
-        )
+        return Loader(spark=self.spark, registry=self.registry, warehouse=self._warehouse, online=self.online)
 
     def _current(self, reference: str) -> tuple[FeatureView, AppliedView]:
         """The code of a view, and the version that it was applied as. Raises: StaleCodeError: they differ."""

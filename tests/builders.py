@@ -101,9 +101,7 @@ class Workshop:
 
     def load(self, view: FeatureView, *, full: bool = False) -> LoadResult:
         """Load what was built."""
-        loader = Loader(
-            spark=self.spark, registry=self.registry, warehouse=self.warehouse, online=self.online, target="memory"
-        )
+        loader = Loader(spark=self.spark, registry=self.registry, warehouse=self.warehouse, online=self.online)
         return loader.load(self.registry.view(view.name), full=full)
 
     def log(self, view: FeatureView) -> FeatureLog:

@@ -1,4 +1,4 @@
-"""Real parts that tests share, each started once for a whole run: Spark, Cassandra. Fixtures start what a test asks for."""
+"""Real parts that tests share, each started when the first test asks for it: Spark, Cassandra."""
 
 import os
 from collections.abc import Iterator

@@ -1,7 +1,6 @@
 """Arguments that verbs and jobs share, and what they stand for."""
 
 import os
-import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, _SubParsersAction
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -56,11 +55,7 @@ def open_store(args: Namespace) -> "FeatureStore":
     """The feature store that the common options name. Raises: ConfigError, UsageError."""
     from features.store import FeatureStore
 
-    store = FeatureStore.from_conf(args.conf, env=args.env, overrides=parse_overrides(args.set))
-    if (store.settings.spark.master or "").startswith("local"):
-        # Spark starts its workers with the `python3` of the PATH, which need not be this environment's.
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    return store
+    return FeatureStore.from_conf(args.conf, env=args.env, overrides=parse_overrides(args.set))
 
 
 def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:

@@ -39,6 +39,9 @@ def progress_on_stderr(*, debug: bool) -> Iterator[None]:
     """Show the library's log on stderr inside the block; with debug, what vendors log as well."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(ProgressFormatter(debug=debug))
+    if not debug:
+        # py4j reports an interrupt through the root logger.
+        handler.addFilter(lambda record: "py4j" not in record.pathname)
     wanted = dict.fromkeys(_OURS, logging.DEBUG if debug else logging.INFO)
     wanted |= dict.fromkeys(_VENDORS, logging.INFO if debug else logging.CRITICAL)
     levels = {name: logging.getLogger(name).level for name in wanted}

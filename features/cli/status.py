@@ -55,10 +55,8 @@ def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
 
 def status(args: Namespace) -> Answer:
     """The status of one view, or of all."""
-    from features.stores.opening import online_target
-
     with open_store(args) as store:
-        registry, target = store.registry, online_target(store.settings.online)
+        registry, target = store.registry, store.online.target
         views = registry.views() if args.view is None else (registry.view(args.view),)
         found = [inspect_view(registry, view, target) for view in views]
     data = to_plain({"views": found})

@@ -67,7 +67,7 @@ def extract(store: "FeatureStore", args: Namespace) -> "Manifest":
 
     check_output(args.output)
     found = store.get_historical_features(
-        entity_df=args.spine,
+        entity_df=_absolute(args.spine),
         features=parse_features(args.features),
         known_at=args.known_at,
         as_of=args.as_of,
@@ -87,13 +87,17 @@ def check_output(path: str | None) -> None:
 
 def write_rows(frame: "DataFrame", path: str) -> None:
     """Write rows as Parquet. Raises: StorageError: the folder exists, or cannot be written."""
-    from pyspark.errors import PySparkException
+    from features.stores.spark_errors import first_line, spark_errors
 
     try:
-        frame.write.parquet(path)
-    except PySparkException as exc:
-        said = str(exc).strip().partition("\n")[0]
-        raise StorageError(f"cannot write to {path}: {said}; name another folder with --output") from exc
+        frame.write.parquet(_absolute(path))
+    except spark_errors() as exc:
+        raise StorageError(f"cannot write to {path}: {first_line(exc)}; name another folder with --output") from exc
+
+
+def _absolute(path: str) -> str:
+    """Spark's own working folder is that of the process that started its JVM."""
+    return path if "://" in path else str(Path(path).absolute())
 
 
 def _facts(manifest: "Manifest") -> dict[str, Any]:

@@ -38,8 +38,9 @@ class _Walk:
         function = inspect.unwrap(function)
         self._package = _followed_package(getattr(function, "__module__", None) or "")
         self._modules: dict[str, Module | None] = {}
-        self._told: set[tuple[str, tuple[Any, ...]]] = set()
-        self._functions: set[int] = set()
+        # What was told already is only counted: the first time says it all, and a cycle would have no end.
+        self._told: dict[tuple[Any, ...], int] = {}
+        self._open: set[tuple[Any, ...]] = set()
 
     def of_value(self, value: Any) -> Iterator[str]:
         if isinstance(value, functools.partial):
@@ -69,22 +70,23 @@ class _Walk:
     def _of_function(self, function: FunctionType) -> Iterator[str]:
         # Not function.__module__ and __name__: functools.wraps copies those of the function that is wrapped.
         name, code = function.__globals__.get("__name__", ""), function.__code__
-        yield f"function {name}.{function.__qualname__}"
-        if id(function) in self._functions:
-            return
-        self._functions.add(id(function))
         if not _is_within(name, self._package):
             # A wrapper from a library: its own code is not the team's to version.
+            yield f"{name}.{function.__qualname__}"
             if hasattr(function, "__wrapped__"):
                 yield from self.of_value(function.__wrapped__)
             return
-        module = self._module(name)
+        if self._is_told(id(function)):
+            yield f"{function.__qualname__}: see {self._told[id(function),]}"
+            return
+        module = self._module(name, function.__globals__)
         node = None if module is None else find_function(module.tree, name=code.co_name, line=code.co_firstlineno)
         if module is None or node is None:
             raise DefinitionError(
                 f"the source of {function.__qualname__!r} was not found at line {code.co_firstlineno} of {name!r}; "
                 "define it in a file, and begin no two lambdas on one line"
             )
+        yield f"{function.__qualname__}:"
         yield dump(node)
         for variable, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             yield f"closure {variable}"
@@ -104,37 +106,41 @@ class _Walk:
 
     def _of_name(self, chain: tuple[str, ...], module: Module) -> Iterator[str]:
         """What a module binds to a name; `chain` is the name and the attributes that are asked of it."""
-        if (module.name, chain) in self._told:
-            return
-        self._told.add((module.name, chain))
         name, *attributes = chain
         for statement in module.statements.get(name, []):
             for bound, imported, alias in imports_of(statement):
                 if bound == name:
                     yield from self._of_import(imported, alias, attributes, module)
-            place = (module.name, (statement.lineno, statement.col_offset))
-            if isinstance(statement, ast.Import | ast.ImportFrom) or place in self._told:
+            if isinstance(statement, ast.Import | ast.ImportFrom):
                 continue
-            self._told.add(place)
+            place = (module.name, statement.lineno, statement.col_offset)
+            if self._is_told(*place):
+                yield f"{name}: see {self._told[place]}"
+                continue
             yield f"{name}: {dump(statement)}"
             yield from self._of_tree(statement, module)
         if name not in module.statements:
             for statement in module.statements.get("*", []):
-                for _, star, _ in imports_of(statement):
-                    if isinstance(star, ast.ImportFrom):
+                for _, star, alias in imports_of(statement):
+                    if isinstance(star, ast.ImportFrom) and alias.name == "*":
                         yield from self._of_member(module.absolute(star), chain)
 
     def _of_import(
         self, statement: ast.Import | ast.ImportFrom, alias: ast.alias, attributes: Sequence[str], module: Module
     ) -> Iterator[str]:
         if isinstance(statement, ast.ImportFrom):
-            target = module.absolute(statement)
-            yield f"from {target} import {alias.name}"
-            yield from self._of_member(target, (alias.name, *attributes))
+            target, path = module.absolute(statement), (alias.name, *attributes)
         else:
             # `import a.b` binds a, `import a.b as c` binds a.b.
-            yield f"import {alias.name}"
-            yield from self._of_member(alias.name if alias.asname else alias.name.partition(".")[0], attributes)
+            target, path = alias.name if alias.asname else alias.name.partition(".")[0], tuple(attributes)
+        if not _is_within(target, self._package) and not _is_within(self._package, target):
+            yield f"{alias.asname or alias.name}: {target} {alias.name}"
+        key = (module.name, target, path)
+        if key in self._open:
+            return
+        self._open.add(key)
+        yield from self._of_member(target, path)
+        self._open.remove(key)
 
     def _of_member(self, target: str, path: Sequence[str]) -> Iterator[str]:
         """What a name, and the attributes asked of it, is in a module or in its submodules."""
@@ -153,10 +159,16 @@ class _Walk:
         else:
             yield from self._of_name(tuple(path), module)
 
-    def _module(self, name: str) -> Module | None:
+    def _module(self, name: str, namespace: Mapping[str, Any] | None = None) -> Module | None:
         if name not in self._modules:
-            self._modules[name] = read_module(name)
+            self._modules[name] = read_module(name, namespace)
         return self._modules[name]
+
+    def _is_told(self, *place: Any) -> bool:
+        """Whether something was told before; from now on it was."""
+        is_told = place in self._told
+        self._told.setdefault(place, len(self._told))
+        return is_told
 
 
 def _followed_package(module: str) -> str:

@@ -53,7 +53,8 @@ class DType:
         """A decimal of `precision` digits, `scale` of them behind the point; at most 38 digits."""
         if not (_is_whole(precision) and _is_whole(scale) and 1 <= precision <= 38 and 0 <= scale <= precision):
             raise DefinitionError(
-                f"DECIMAL({precision!r}, {scale!r}): needs whole numbers with 1 <= precision <= 38 and 0 <= scale <= precision"
+                f"DECIMAL({precision!r}, {scale!r}): needs whole numbers, "
+                "1 <= precision <= 38 and 0 <= scale <= precision"
             )
         return DType("decimal", precision=precision, scale=scale)
 

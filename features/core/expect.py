@@ -24,7 +24,7 @@ class Expectation:
     """
 
     rule: str
-    arguments: tuple[Scalar, ...] = ()
+    arguments: tuple[Any, ...] = ()
     severity: str = "refuse"
 
     def __post_init__(self) -> None:

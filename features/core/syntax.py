@@ -6,9 +6,10 @@ Fields that only some versions of Python have are left out too, so that an upgra
 import ast
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from features.core.definitions import DEFINITIONS, IN_PLACE
 from features.errors import DefinitionError
@@ -34,16 +35,20 @@ class Module:
         return importlib.util.resolve_name("." * statement.level + (statement.module or ""), package)
 
 
-def read_module(name: str) -> Module | None:
+def read_module(name: str, namespace: Mapping[str, Any] | None = None) -> Module | None:
     """The source of a module, which is not imported for it; None: there is no such module.
+
+    Args:
+        name: in full.
+        namespace: its globals, where they are at hand: scripts and tests may have modules of equal names.
 
     Raises: DefinitionError: it has no readable Python source.
     """
-    loaded = sys.modules.get(name)
-    loader = getattr(loaded, "__loader__", None)
-    path = getattr(loaded, "__file__", None)
-    is_package = hasattr(loaded, "__path__")
-    if loaded is None:
+    if namespace is None and name in sys.modules:
+        namespace = vars(sys.modules[name])
+    if namespace is not None:
+        loader, path, is_package = namespace.get("__loader__"), namespace.get("__file__"), "__path__" in namespace
+    else:
         try:
             spec = importlib.util.find_spec(name)
         except ModuleNotFoundError:
@@ -108,6 +113,8 @@ def imports_of(node: ast.AST) -> Iterator[tuple[str, ast.Import | ast.ImportFrom
 
 def dump(node: object) -> str:
     """Like `ast.dump`, without what has no meaning; ASCII, since what `repr` escapes differs between versions."""
+    if isinstance(node, ast.JoinedStr):
+        return f"JoinedStr({dump(_merge_text(node.values))})"
     if isinstance(node, ast.AST):
         fields = [
             f"{name}={dump(value)}"
@@ -120,10 +127,24 @@ def dump(node: object) -> str:
     return ascii(node)
 
 
+def _merge_text(parts: list[ast.expr]) -> list[ast.expr]:
+    """The parts of an f-string, each text whole: where it is cut, and whether empty ones occur, differs by version."""
+    merged: list[ast.expr] = []
+    for part in parts:
+        last = merged[-1] if merged else None
+        if not (isinstance(part, ast.Constant) and isinstance(part.value, str)):
+            merged.append(part)
+        elif isinstance(last, ast.Constant) and isinstance(last.value, str):
+            merged[-1] = ast.Constant(value=last.value + part.value)
+        elif part.value:
+            merged.append(part)
+    return merged
+
+
 class _LeaveOut(ast.NodeTransformer):
     """Takes from definitions what may change in place: a transform that uses an entity is no other for its owner."""
 
-    def visit_Call(self, node: ast.Call) -> ast.Call:  # noqa: N802 - the name that NodeTransformer calls
+    def visit_Call(self, node: ast.Call) -> ast.Call:
         self.generic_visit(node)
         if isinstance(node.func, ast.Name) and node.func.id in DEFINITIONS:
             node.keywords = [keyword for keyword in node.keywords if keyword.arg not in IN_PLACE]

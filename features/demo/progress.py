@@ -1,12 +1,9 @@
-"""What the demo says while it works: numbered steps, each with its seconds; and Spark's own words kept in a file."""
+"""What the demo says while it works: numbered steps, each with the seconds that it took."""
 
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 Tell = Callable[[str], None]
 
@@ -32,19 +29,3 @@ def tell(line: str) -> None:
     """One line of a step."""
     for part in line.splitlines():
         print(f"      {part}", flush=True)
-
-
-@contextmanager
-def stderr_in_file(path: Path) -> Iterator[None]:
-    """Sends stderr to a file inside the block, for this process and for a JVM that it starts there, to its end."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with path.open("ab") as file:
-        os.dup2(file.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.close(kept)

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from features.core.applied import AppliedView
+from features.core.definitions import Feature
 from features.core.times import from_micros
-from features.demo.progress import stderr_in_file
-from features.demo.runs import SPARK_LOG
+from features.demo.spark import spark_store
 from features.store import FeatureStore
 
 _KEYS = ("carrier", "origin", "dest", "tailnum")
@@ -23,7 +23,7 @@ Row = Mapping[str, Any]
 class ReadBack:
     """Values of the same keys and moment, read in three ways.
 
-    rows: the keys asked. online, offline: feature to values, one per row. statuses: of the online values.
+    rows: the keys asked. online: `view__feature` to values, one per row. statuses: of these values.
     statements: the CQL that was sent, keys filled in. differences: what does not agree, in words.
     """
 
@@ -56,27 +56,29 @@ def read_back(store: FeatureStore, views: Sequence[AppliedView], rows: Sequence[
     """
     views = [view for view in views if set(view.join_keys) <= set(_KEYS)]
     features = [view.name for view in views]
-    online = store.get_online_features(features=features, entity_rows=rows, now=moment)
+    online = store.get_online_features(features=features, entity_rows=rows, now=moment, full_feature_names=True)
     values = {name: list(column) for name, column in online.features.items()}
     offline = _read_offline(store, features, rows, moment)
     differences = _compare("offline", values, offline)
     statements, by_cql = _read_by_cql(store, views, rows)
     fresh = {
-        name: [value if status in ("PRESENT", "NULL") else ... for value, status in zip(column, online.statuses[name])]
+        name: [
+            value if status in ("PRESENT", "NULL") else ...
+            for value, status in zip(column, online.statuses[name], strict=True)
+        ]
         for name, column in values.items()
     }
     differences += _compare("by CQL", fresh, by_cql)
-    return ReadBack(
-        rows=rows, online=values, statuses=online.statuses, statements=statements, differences=differences
-    )
+    return ReadBack(rows=rows, online=values, statuses=online.statuses, statements=statements, differences=differences)
 
 
 def _read_offline(
     store: FeatureStore, features: Sequence[str], rows: Sequence[Row], moment: datetime
 ) -> dict[str, list[Any]]:
     spine = pd.DataFrame([{**row, "event_timestamp": pd.Timestamp(moment)} for row in rows])
-    with stderr_in_file(SPARK_LOG):
-        table = store.get_historical_features(entity_df=spine, features=features).to_arrow()
+    with spark_store(store.settings) as offline:
+        found = offline.get_historical_features(entity_df=spine, features=features, full_feature_names=True)
+        table = found.to_arrow()
     return {name: table[name].to_pylist() for name in table.column_names if name not in spine.columns}
 
 
@@ -87,7 +89,7 @@ def _read_by_cql(
     from features.stores.cassandra_session import connect
 
     statements: list[str] = []
-    found: dict[str, list[Any]] = {feature.name: [] for view in views for feature in view.features}
+    found: dict[str, list[Any]] = {f"{view.name}__{feature.name}": [] for view in views for feature in view.features}
     session = connect(store.settings.online)
     try:
         for view in views:
@@ -100,13 +102,15 @@ def _read_by_cql(
                 answer = result.one()
                 columns = {} if answer is None else dict(zip(result.column_names, answer, strict=True))
                 for feature in view.features:
-                    value = columns.get(feature.name)
-                    # Cassandra's own timestamps hold milliseconds only: times are bigint microseconds.
-                    is_time = feature.dtype.kind == "timestamp" and value is not None
-                    found[feature.name].append(from_micros(value) if is_time else value)
+                    found[f"{view.name}__{feature.name}"].append(_instant(columns.get(feature.name), feature))
     finally:
         session.cluster.shutdown()
     return statements, found
+
+
+def _instant(value: Any, feature: Feature) -> Any:
+    """A time of a TIMESTAMP feature: it is stored as bigint microseconds, Cassandra's own type holds milliseconds."""
+    return from_micros(value) if feature.dtype.kind == "timestamp" and value is not None else value
 
 
 def _compare(way: str, online: Mapping[str, Sequence[Any]], other: Mapping[str, Sequence[Any]]) -> list[str]:

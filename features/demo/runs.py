@@ -7,12 +7,12 @@ from pathlib import Path
 
 from features.core.applied import AppliedView
 from features.core.schedule import Interval, cover
-from features.demo.progress import Tell, stderr_in_file
+from features.demo.progress import Tell
+from features.demo.spark import spark_store
 from features.orchestration.local_airflow import LocalAirflow
 from features.store import FeatureStore
 
 AIRFLOW_HOME = Path(".state/airflow")
-SPARK_LOG = Path(".state/demo/spark.log")
 _TIMEOUT_SECONDS = 1800.0
 
 
@@ -44,19 +44,17 @@ def backfill_missing(store: FeatureStore, start: datetime, end: datetime, tell: 
     """Builds what is missing of every scheduled view over [start, end), in one Spark session; how many intervals.
 
     Args:
-        load: bring the online tables up to it, where any interval was missing.
+        load: bring the online table up to it, where any interval of a view was missing.
     """
     missing = {view.name: len(missing_intervals(store, view, start, end)) for view in scheduled_views(store)}
-    if not any(missing.values()):
-        tell("every interval is built already")
+    wanted = [name for name, count in missing.items() if count]
+    if not wanted:
         return 0
-    with stderr_in_file(SPARK_LOG):
-        for name, count in missing.items():
-            if count:
-                results = store.backfill(name, start, end, load=load)
-                rows = sum(result.rows for result in results)
-                withheld = sum(result.quarantined for result in results)
-                tell(f"{name}: {count} intervals, {rows} rows" + (f", {withheld} quarantined" if withheld else ""))
+    with spark_store(store.settings) as working:
+        for name in wanted:
+            results = working.backfill(name, start, end, load=load)
+            rows, withheld = sum(r.rows for r in results), sum(r.quarantined for r in results)
+            tell(f"{name}: {missing[name]} intervals, {rows} rows, {withheld} quarantined")
     return sum(missing.values())
 
 

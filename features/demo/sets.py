@@ -31,8 +31,8 @@ def extract_sets(store: FeatureStore, spine: Path, tell: Tell) -> int:
     for name in SETS.keys() - set(wanted):
         tell(f"{saved_set(store, name).reference} holds just this already")
     jobs = {name: _submit(store, name, spine) for name in wanted}
-    for name, job in jobs.items():
-        code = job.wait()
+    codes = {name: job.wait() for name, job in jobs.items()}
+    for name, code in codes.items():
         if code:
             last = "\n".join(_log(name).read_text(encoding="utf-8", errors="replace").splitlines()[-8:])
             raise FeatureStoreError(f"extracting {name} failed with exit code {code}; the end of {_log(name)}:\n{last}")

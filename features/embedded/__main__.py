@@ -1,4 +1,4 @@
-"""`python -m features.embedded`: fetch the jars of Delta and Cassandra ahead of their first use, as `make setup` does."""
+"""`python -m features.embedded` fetches the jars of Delta and Cassandra ahead of their first use."""
 
 import logging
 import sys

@@ -1,1 +1,1 @@
-"""Spark: sessions, sources, transforms, what changed, and point-in-time joins. Knows no registry and no online store."""
+"""Spark: sessions, sources, transforms, what changed, and point-in-time joins. Knows no registry, no online store."""

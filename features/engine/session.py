@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from features.config import SparkSettings
@@ -9,7 +11,7 @@ from features.embedded.jars import install_delta_jars
 from features.errors import PlatformError
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 _ALWAYS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -74,3 +76,13 @@ def open_session(settings: SparkSettings, *, app: str) -> "SparkSession":
 def _under_submit() -> bool:
     """Whether spark-submit started this process: it leaves the port of its JVM in the environment."""
     return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+@contextmanager
+def persisted(frame: "DataFrame") -> "Iterator[DataFrame]":
+    """The frame, computed once for all that is asked of it inside the block."""
+    frame = frame.persist()
+    try:
+        yield frame
+    finally:
+        frame.unpersist()

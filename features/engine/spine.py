@@ -158,9 +158,9 @@ def _typed(frame: "DataFrame", keys: Mapping[str, DType]) -> "DataFrame":
         if kind == dtype.spark:
             continue
         # An empty or all-null column has no type of its own, and matches nothing whatever it becomes.
-        if kind not in _WIDER.get(dtype.spark, ()) and not (kind == "string" and _is_empty(frame, key)):
+        if kind not in _WIDER.get(dtype.spark, ()) and not _is_empty(frame, key):
             raise SpineError(f"entity_df: join key {key!r} is {kind}, but the views have {dtype.spark}; cast it")
-        frame = frame.withColumn(key, frame[key].cast(dtype.spark))
+        frame = frame.withColumn(key, frame[key].try_cast(dtype.spark))
     return frame
 
 

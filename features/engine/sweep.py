@@ -1,4 +1,4 @@
-"""The winner of one key over time, where rows may be retracted: a sweep over the moments at which rows become visible."""
+"""The winner of one key over time, where rows may be retracted: a sweep over the moments at which rows appear."""
 
 import heapq
 from collections.abc import Sequence

@@ -6,7 +6,6 @@ the rerun finds no difference, and sets the registry right.
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -16,9 +15,11 @@ from features.core.definitions import FeatureView
 from features.core.schedule import Interval, cover
 from features.core.times import format_instant, to_micros
 from features.engine.changes import CORRECTS, Nominal, difference, first_rows
+from features.engine.session import persisted
 from features.engine.source import read_source
 from features.engine.transform import assign_intervals, check_rows, collapse, collect_one, run_transform
-from features.errors import FeatureStoreError, IntervalError, RefusedError, StorageError
+from features.errors import FeatureStoreError, RefusedError, StorageError
+from features.materialization.ledger import check_overlap, reconcile, record_commit
 from features.materialization.quarantine import Quarantine
 from features.materialization.results import BuildResult
 from features.quality import GateRefusedError, Verdict, judge
@@ -107,8 +108,8 @@ class _Run:
     run_id: str
 
     def execute(self) -> BuildResult:
-        self._reconcile()
-        self._check_overlap()
+        reconcile(self.builder.registry, self.log, self.applied)
+        check_overlap(self.builder.registry, self.applied, self.intervals)
         name = self.applied.reference
         start, end = self.intervals[0].start, self.intervals[-1].end
         frames = {s.name: read_source(self.builder.spark, s, start, end) for s in self.applied.sources}
@@ -119,38 +120,6 @@ class _Run:
             verdict = judge(rows.drop("_copies", "_alike"), self.applied)
             self._record_verdict(verdict)
             return self._publish(verdict, count)
-
-    def _reconcile(self) -> None:
-        """A killed run may have committed without a word to the registry: Delta's history tells it."""
-        registry = self.builder.registry
-        known = max((c.position for c in registry.commits(self.applied)), default=0)
-        snapshot = self.log.snapshot()
-        if snapshot is None or snapshot.position <= known:
-            return
-        for commit in reversed(self.log.commits(after=known)):
-            self._record_commit(commit)
-
-    def _record_commit(self, commit: Commit) -> None:
-        self.builder.registry.record_commit(
-            self.applied,
-            position=commit.position,
-            delta_version=commit.version,
-            committed_at=commit.committed_at,
-            run_id=commit.run_id,
-        )
-
-    def _check_overlap(self) -> None:
-        """Without a schedule, a range may equal a built one or lie apart from all of them, not cut one."""
-        if self.applied.schedule is not None:
-            return
-        (mine,) = self.intervals
-        for entry in self.builder.registry.ledger(self.applied):
-            other = entry.interval
-            if entry.built and other != mine and mine.start < other.end and other.start < mine.end:
-                raise IntervalError(
-                    f"{mine} overlaps {other}, which {self.applied.reference} was built over; "
-                    "build that very range again, or one that lies apart from it"
-                )
 
     def _record_verdict(self, verdict: Verdict) -> None:
         results = [asdict(result) for result in verdict.results]
@@ -250,7 +219,7 @@ class _Run:
     ) -> BuildResult:
         registry = self.builder.registry
         if commit is not None:
-            self._record_commit(commit)
+            record_commit(registry, self.applied, commit)
         position = commit.position if commit is not None else before.position if before is not None else None
         version = commit.version if commit is not None else before.version if before is not None else None
         filled = set(self._filled(verdict, count))
@@ -293,13 +262,3 @@ class _Run:
         for frame in (verdict.accepted, verdict.quarantined):
             if frame is not None and count:
                 yield from (ends[r[0]] for r in frame.select(F.unix_micros(INTERVAL)).distinct().collect())
-
-
-@contextmanager
-def persisted(frame: "DataFrame") -> Iterator["DataFrame"]:
-    """The frame, computed once for all that is asked of it inside the block."""
-    frame = frame.persist()
-    try:
-        yield frame
-    finally:
-        frame.unpersist()

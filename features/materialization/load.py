@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from features.core.applied import AppliedView
 from features.core.times import duration_micros, to_micros
+from features.engine.session import persisted
 from features.engine.winners import winners
 from features.errors import FeatureStoreError, OnlineStoreError
-from features.materialization.build import persisted
 from features.materialization.results import LoadResult
 from features.registry import Registry
 from features.stores.base import DELETE, TTL_SECONDS, OnlineRow, OnlineStore, Read, Written
@@ -31,13 +31,12 @@ _MAX_TTL_SECONDS = 20 * 365 * 24 * 3600
 
 @dataclass(frozen=True, kw_only=True)
 class Loader:
-    """What loads of one environment share. target: names the online store, for which checkpoints are kept."""
+    """What loads of one environment share."""
 
     spark: "SparkSession"
     registry: Registry
     warehouse: str
     online: OnlineStore
-    target: str
 
     def load(self, applied: AppliedView, *, full: bool = False) -> LoadResult:
         """Bring the online table to the newest log position, and move the checkpoint there once that is verified.
@@ -72,7 +71,7 @@ class Loader:
         if snapshot is None:
             return LoadResult(rows=0, deleted=0, delta_version=None), None
         position = snapshot.position
-        checkpoint = self.registry.checkpoint(applied, target=self.target)
+        checkpoint = self.registry.checkpoint(applied, target=self.online.target)
         if checkpoint > position:
             raise OnlineStoreError(
                 f"{applied.online_table} was loaded up to position {checkpoint}, but the log at {log.path} ends at "
@@ -87,7 +86,7 @@ class Loader:
                 keys = rows.where(~rows[DELETE]).select(*applied.join_keys)
                 absent = self.online.delete_absent(applied, keys, position=position)
             self._verify(applied, rows, written, log, position)
-        self.registry.move_checkpoint(applied, target=self.target, position=position)
+        self.registry.move_checkpoint(applied, target=self.online.target, position=position)
         deleted = written.deleted + absent
         return LoadResult(rows=written.rows, deleted=deleted, delta_version=snapshot.version), position
 

@@ -17,7 +17,7 @@ _RUN_ID = "_run_id"
 
 
 class Quarantine:
-    """The rows of one view version that the gate withheld: keys, times, features, `_interval`, `_reasons`, `_run_id`."""
+    """The rows of a view version that the gate withheld: keys, times, features, `_interval`, `_reasons`, `_run_id`."""
 
     def __init__(self, spark: "SparkSession", warehouse: str, view: AppliedView) -> None:
         self._spark = spark

@@ -23,7 +23,7 @@ class BuildResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadResult:
-    """What a load did: keys written, keys deleted, and the Delta version that was read (None: nothing was ever built)."""
+    """What a load did: keys written, keys deleted, the Delta version that was read (None: nothing was ever built)."""
 
     rows: int
     deleted: int

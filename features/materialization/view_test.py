@@ -19,9 +19,10 @@ from features.core.discovery import Definitions
 from features.core.schedule import Interval, cover, next_tick, previous_tick
 from features.core.times import MICROSECOND, duration_micros, from_micros, to_micros
 from features.engine.point_in_time import as_of_join
+from features.engine.session import persisted
 from features.engine.source import read_source
 from features.errors import NotFoundError, OnlineStoreError, SourceError, UsageError
-from features.materialization.build import Builder, persisted
+from features.materialization.build import Builder
 from features.materialization.build_comparison import check_equal
 from features.materialization.load import Loader
 from features.registry import Registry
@@ -223,13 +224,7 @@ def _check_online(trial: _Trial, rows: "DataFrame") -> int:
     from pyspark.sql import functions as F
 
     view, builder, store = trial.applied, trial.builder, MemoryStore()
-    loader = Loader(
-        spark=builder.spark,
-        registry=builder.registry,
-        warehouse=builder.warehouse,
-        online=store,
-        target="memory://test",
-    )
+    loader = Loader(spark=builder.spark, registry=builder.registry, warehouse=builder.warehouse, online=store)
     loader.load(view)
     names = tuple(f.name for f in view.features)
     # The moment at which all of the log is visible.

@@ -51,10 +51,6 @@ class AirflowApi:
         """The DAGs that were parsed and are still in a DAG file."""
         return frozenset(dag["dag_id"] for dag in self._pages("dags", "dags"))
 
-    def import_errors(self) -> Mapping[str, str]:
-        """Why DAG files could not be imported, by file."""
-        return {error["filename"]: error["stack_trace"] for error in self._pages("importErrors", "import_errors")}
-
     def unpause(self, dag_id: str) -> None:
         """Lets a DAG run on its schedule."""
         self._call("PATCH", f"dags/{urllib.parse.quote(dag_id, safe='')}", {"is_paused": False})
@@ -105,21 +101,19 @@ def read_runs(home: Path, dag_ids: Sequence[str]) -> dict[str, tuple[DagRunState
     Raises: PlatformError: the database cannot be read.
     """
     runs: dict[str, list[DagRunState]] = {dag_id: [] for dag_id in dag_ids}
-    database = home / "airflow.db"
-    if database.exists():
-        query = (
-            "SELECT dag_id, run_id, state, data_interval_start, data_interval_end FROM dag_run"
-            f" WHERE dag_id IN ({', '.join('?' * len(runs))}) ORDER BY data_interval_start, id"
-        )
-        try:
-            with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
-                rows = connection.execute(query, tuple(runs)).fetchall()
-        except sqlite3.Error as exc:
-            raise PlatformError(f"cannot read the runs in {database}: {exc}; stop Airflow and delete {home}") from exc
-        for dag_id, run_id, state, start, end in rows:
-            interval = None if start is None else Interval(_instant(start), _instant(end))
-            runs[dag_id].append(DagRunState(run_id=run_id, state=state, interval=interval))
+    query = (
+        "SELECT dag_id, run_id, state, data_interval_start, data_interval_end FROM dag_run"
+        f" WHERE dag_id IN ({', '.join('?' * len(runs))}) ORDER BY data_interval_start, id"
+    )
+    for dag_id, run_id, state, start, end in _query(home, query, tuple(runs)):
+        interval = None if start is None else Interval(_instant(start), _instant(end))
+        runs[dag_id].append(DagRunState(run_id=run_id, state=state, interval=interval))
     return {dag_id: tuple(states) for dag_id, states in runs.items()}
+
+
+def read_import_errors(home: Path) -> dict[str, str]:
+    """Why DAG files could not be imported when they were last parsed, by file. Raises: PlatformError."""
+    return dict(_query(home, "SELECT filename, stacktrace FROM import_error ORDER BY filename", ()))
 
 
 def read_task_log(home: Path, dag_id: str, run_id: str, *, lines: int = 25) -> str:
@@ -130,6 +124,17 @@ def read_task_log(home: Path, dag_id: str, run_id: str, *, lines: int = 25) -> s
         return ""
     text = logs[-1].read_text(encoding="utf-8", errors="replace")
     return "\n".join(_message(line) for line in text.splitlines()[-lines:])
+
+
+def _query(home: Path, query: str, values: Sequence[str]) -> list[Any]:
+    database = home / "airflow.db"
+    if not database.exists():
+        return []
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
+            return connection.execute(query, values).fetchall()
+    except sqlite3.Error as exc:
+        raise PlatformError(f"cannot read {database}: {exc}; stop Airflow and delete {home}") from exc
 
 
 def _message(line: str) -> str:

@@ -3,11 +3,9 @@
 Its three processes are sessions of their own, so they outlive whoever started them, until `stop()`.
 """
 
-import importlib.metadata
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,9 +16,9 @@ from typing import Any
 from features.embedded.locking import exclusive
 from features.embedded.ports import choose_free, is_free
 from features.errors import FeatureStoreError, PlatformError
-from features.orchestration.airflow_client import AirflowApi, DagRunState, read_runs, read_task_log
+from features.orchestration.airflow_client import AirflowApi, DagRunState, read_import_errors, read_runs, read_task_log
 from features.orchestration.local_config import build_environment, render_config
-from features.orchestration.local_processes import Component, end_all, spawn
+from features.orchestration.local_processes import Component, end_all, find_airflow, spawn
 
 # Logs are served by the API server from the files; the scheduler's own log server would listen on all interfaces.
 _COMPONENTS = {"api-server": (), "scheduler": ("--skip-serve-logs",), "dag-processor": ()}
@@ -46,6 +44,7 @@ class LocalAirflow:
     dags: the folder of DAG files.
     root: the working directory of its processes.
     parallelism: how many tasks run at once.
+    parse_seconds: how often DAG files are parsed.
     environment: variables for its processes and tasks, over those of the process that starts it.
     """
 
@@ -53,6 +52,7 @@ class LocalAirflow:
     dags: Path
     root: Path = field(default_factory=Path.cwd)
     parallelism: int = 2
+    parse_seconds: int = 10
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -85,16 +85,16 @@ class LocalAirflow:
 
         Raises: PlatformError: Airflow is not installed, or its database cannot be made.
         """
-        version, program = _find_airflow()
+        version, program = find_airflow()
         with self._exclusive():
             if self.status().running:
                 return self.status()
-            end_all(self.status().components, marker=self._marker)
+            end_all(self.status().components, marker=(_MARKER, str(self.home)))
             port = self._read_record().get("port")
             if port is None or not is_free(_HOST, port):
                 port = choose_free(_HOST)
             self._configure(port)
-            environment = build_environment(home=self.home, marker=self._marker, extra=self.environment)
+            environment = build_environment(home=self.home, marker=(_MARKER, str(self.home)), extra=self.environment)
             self._migrate(program, version, environment)
             components = [
                 spawn(name, [program, name, *flags], cwd=self.root, environment=environment, log=self._log(name))
@@ -124,15 +124,15 @@ class LocalAirflow:
 
         Raises: PlatformError: a DAG file cannot be imported, or a DAG does not turn up in time.
         """
-        api, deadline = self.api, time.monotonic() + timeout_seconds
+        api, started = self.api, time.monotonic()
+        sound_at = started
         while missing := set(dag_ids) - (known := api.dag_ids()):
             self._check_alive()
-            # An error of an earlier start stays until its file was parsed again: judged only when time is over.
-            if time.monotonic() > deadline:
-                errors = "\n".join(f"{file}: {told}" for file, told in api.import_errors().items())
+            sound_at = self._check_imports(sound_at)
+            if time.monotonic() > started + timeout_seconds:
                 raise PlatformError(
-                    f"Airflow found no DAG {', '.join(sorted(missing))} in {self.dags}"
-                    f" within {timeout_seconds:.0f} s; it found {', '.join(sorted(known)) or 'none'}\n{errors}".rstrip()
+                    f"Airflow found no DAG {', '.join(sorted(missing))} in {self.dags} within {timeout_seconds:.0f} s;"
+                    f" it found {', '.join(sorted(known)) or 'none'}; apply the views first"
                 )
             time.sleep(_POLL_SECONDS)
         for dag_id in dag_ids:
@@ -168,9 +168,10 @@ class LocalAirflow:
 
         Raises:
             FeatureStoreError: a run failed for good; ends with the last lines of its log.
-            PlatformError: Airflow ended, or the time is over.
+            PlatformError: Airflow ended, a DAG file can no longer be imported, or the time is over.
         """
-        deadline = time.monotonic() + timeout_seconds
+        sound_at = time.monotonic()
+        deadline = sound_at + timeout_seconds
         seen: dict[str, int] = dict.fromkeys(expected, 0)
         while True:
             runs = list(self._runs(tuple(expected)))
@@ -185,6 +186,7 @@ class LocalAirflow:
             if all(seen[dag_id] >= wanted for dag_id, wanted in expected.items()):
                 return
             self._check_alive()
+            sound_at = self._check_imports(sound_at)
             if time.monotonic() > deadline:
                 counts = ", ".join(f"{dag_id} {seen[dag_id]}/{wanted}" for dag_id, wanted in expected.items())
                 raise PlatformError(f"runs were not done in {timeout_seconds:.0f} s: {counts}; see {self.api.url}")
@@ -194,12 +196,8 @@ class LocalAirflow:
         """Ends every process of it, tasks and what they started included. A run that was cut off is retried later."""
         if self.home.exists():
             with self._exclusive():
-                end_all(self.status().components, marker=self._marker)
+                end_all(self.status().components, marker=(_MARKER, str(self.home)))
                 self._write_record({**self._read_record(), "components": []})
-
-    @property
-    def _marker(self) -> tuple[str, str]:
-        return _MARKER, str(self.home)
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
@@ -209,9 +207,19 @@ class LocalAirflow:
 
     def _configure(self, port: int) -> None:
         path = self.home / "airflow.cfg"
-        text = render_config(home=self.home, dags=self.dags, host=_HOST, port=port, parallelism=self.parallelism)
+        # Not for other users: it holds the keys.
         path.touch(mode=0o600)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(
+            render_config(
+                home=self.home,
+                dags=self.dags,
+                host=_HOST,
+                port=port,
+                parallelism=self.parallelism,
+                parse_seconds=self.parse_seconds,
+            ),
+            encoding="utf-8",
+        )
 
     def _migrate(self, program: str, version: str, environment: Mapping[str, str]) -> None:
         done = self.home / "migrated"
@@ -234,6 +242,18 @@ class LocalAirflow:
                 )
         if not components:
             raise PlatformError(f"the Airflow in {self.home} was stopped; start it again")
+
+    def _check_imports(self, sound_at: float) -> float:
+        """When no DAG file was broken last: now, or as given. Raises: PlatformError: that is too long ago."""
+        now = time.monotonic()
+        errors = read_import_errors(self.home)
+        if not errors:
+            return now
+        # By the second parse an error of an earlier start, or of a moment, is gone.
+        if now > sound_at + 2.5 * self.parse_seconds:
+            told = "\n".join(f"{file}: {trace}" for file, trace in errors.items())
+            raise PlatformError(f"Airflow cannot import its DAG files in {self.dags}:\n{told}".rstrip())
+        return sound_at
 
     def _runs(self, dag_ids: Sequence[str]) -> Iterator[tuple[str, DagRunState]]:
         for dag_id, states in self.run_states(dag_ids).items():
@@ -263,17 +283,3 @@ class LocalAirflow:
         passing = self.home / f"processes.json.{os.getpid()}"
         passing.write_text(json.dumps(content), encoding="utf-8")
         passing.replace(self.home / "processes.json")
-
-
-def _find_airflow() -> tuple[str, str]:
-    """Airflow's version and its program, beside this Python."""
-    program = Path(sys.executable).parent / "airflow"
-    try:
-        version = importlib.metadata.version("apache-airflow")
-    except importlib.metadata.PackageNotFoundError as exc:
-        raise PlatformError("Airflow is not installed; run `make setup`, or install the extra `airflow`") from exc
-    if not program.exists():
-        raise PlatformError(
-            f"no program {program}; install the extra `airflow` into the environment of {sys.executable}"
-        )
-    return version, str(program)

@@ -11,7 +11,7 @@ from pathlib import Path
 _FOREIGN = ("AIRFLOW", "PYTHON")
 # With SQLite, several tasks at once wait for each other's writes; more than a few gain nothing.
 _TEMPLATE = """\
-# Written at each start. Change parallelism and the port by the arguments of LocalAirflow.
+# Written at each start, from the arguments of LocalAirflow.
 [core]
 dags_folder = {dags}
 executor = LocalExecutor
@@ -57,13 +57,13 @@ task_instance_heartbeat_timeout_detection_interval = 5
 [dag_processor]
 refresh_interval = 5
 bundle_refresh_check_interval = 1
-min_file_process_interval = 10
+min_file_process_interval = {parse_seconds}
 parsing_processes = 1
 dag_file_processor_timeout = 180
 """
 
 
-def render_config(*, home: Path, dags: Path, host: str, port: int, parallelism: int) -> str:
+def render_config(*, home: Path, dags: Path, host: str, port: int, parallelism: int, parse_seconds: int) -> str:
     """The text of airflow.cfg; keys that it signs with are drawn once per home and kept there."""
     return _TEMPLATE.format(
         home=_escape(home),
@@ -72,6 +72,7 @@ def render_config(*, home: Path, dags: Path, host: str, port: int, parallelism: 
         port=port,
         url=f"http://{host}:{port}",
         parallelism=parallelism,
+        parse_seconds=parse_seconds,
         **_keys(home / "keys.json"),
     )
 

@@ -1,8 +1,10 @@
 """The processes of the local Airflow: started in sessions of their own, and ended with all that they started."""
 
+import importlib.metadata
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +27,20 @@ class Component:
     def runs(self) -> bool:
         """Whether it still does."""
         return is_running(self.pid, self.mark)
+
+
+def find_airflow() -> tuple[str, str]:
+    """Airflow's version and its program, beside this Python. Raises: PlatformError: it is not installed."""
+    program = Path(sys.executable).parent / "airflow"
+    try:
+        version = importlib.metadata.version("apache-airflow")
+    except importlib.metadata.PackageNotFoundError as exc:
+        raise PlatformError("Airflow is not installed; run `make setup`, or install the extra `airflow`") from exc
+    if not program.exists():
+        raise PlatformError(
+            f"no program {program}; install the extra `airflow` into the environment of {sys.executable}"
+        )
+    return version, str(program)
 
 
 def spawn(name: str, command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], log: Path) -> Component:

@@ -51,7 +51,8 @@ def _no_null_elements(_rule: Rule, value: Column) -> Column:
 
 
 def _length(rule: Rule, value: Column) -> Column:
-    return value.isNull() | (F.size(value) == rule.expectation.arguments[0])
+    fits: Column = F.size(value) == rule.expectation.arguments[0]
+    return value.isNull() | fits
 
 
 _CONDITIONS: Mapping[str, Callable[[Rule, Column], Column]] = {

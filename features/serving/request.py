@@ -118,7 +118,7 @@ def _fits(value: Any, dtype: DType) -> bool:
     """Whether a value of the right Python type also fits the stored type, without a digit lost."""
     if dtype.kind == "string":
         # A lone surrogate has no UTF-8.
-        return not any("\ud800" <= character <= "\udfff" for character in value)
+        return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
     if dtype.kind == "decimal":
         number = Decimal(value)
         if not number.is_finite():

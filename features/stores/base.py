@@ -53,6 +53,10 @@ class Written:
 class OnlineStore(Protocol):
     """Latest rows by key. All writes carry a log position, and the greatest position wins, whole rows at a time."""
 
+    @property
+    def target(self) -> str:
+        """Which store this is, such as `cassandra://127.0.0.1:9042/features`: checkpoints are kept for each."""
+
     def create(self, view: AppliedView) -> None:
         """Make the table of a view version, and what it needs, where it is missing.
 

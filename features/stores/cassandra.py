@@ -19,6 +19,7 @@ from features.stores.cassandra_read import bind_reads
 from features.stores.cassandra_requests import execute_all
 from features.stores.cassandra_session import VENDOR_ERRORS, connect, explain
 from features.stores.cassandra_write import ERROR, OUTCOME, WritePlan, delete_keys, plan_write, read_keys, write_rows
+from features.stores.opening import online_target
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,6 +41,11 @@ class CassandraStore(OnlineStore):
         self._lock = Lock()
         self._session: Session | None = None
         self._prepared: dict[str, PreparedStatement] = {}
+
+    @property
+    def target(self) -> str:
+        """Hosts, port and keyspace."""
+        return online_target(self._settings)
 
     def create(self, view: AppliedView) -> None:
         """Make the keyspace and the view's table where they are missing.

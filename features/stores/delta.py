@@ -18,7 +18,7 @@ from features.stores.spark_errors import first_line, spark_errors
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 EVENT, CREATED, AVAILABLE = "event_timestamp", "created_timestamp", "available_timestamp"
 OP, SEQ, INTERVAL = "_op", "_seq", "_interval"
@@ -169,8 +169,9 @@ class FeatureLog:
             ) from exc
 
 
-def micros_literal(instant: datetime) -> Any:
+def micros_literal(instant: datetime) -> "Column":
     """A Spark timestamp literal that no session time zone can shift."""
     from pyspark.sql import functions as F
 
-    return F.timestamp_micros(F.lit(to_micros(instant)).cast("bigint"))
+    literal: Column = F.timestamp_micros(F.lit(to_micros(instant)).cast("bigint"))
+    return literal

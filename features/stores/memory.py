@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from features.core.applied import AppliedView
 from features.core.dtypes import DType
@@ -58,6 +59,12 @@ class MemoryStore(OnlineStore):
         self._lock = Lock()
         self._tables: dict[str, dict[Key, _Slot]] = {}
         self._columns: dict[str, dict[str, DType]] = {}
+        self._target = f"memory://{uuid4().hex}"
+
+    @property
+    def target(self) -> str:
+        """A name of this object's own: another one holds other rows."""
+        return self._target
 
     def create(self, view: AppliedView) -> None:
         """Make the view's table where it is missing. Raises: OnlineStoreError: it exists with other columns."""

@@ -4,7 +4,7 @@ import re
 
 
 def spark_errors() -> tuple[type[Exception], ...]:
-    """The exceptions of a Spark call: those that PySpark has words for, and those that come from the JVM as they are."""
+    """The exceptions of a Spark call: those that PySpark has words for, and those that come as the JVM threw them."""
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 

@@ -148,4 +148,5 @@ def to_pandas(table: "pa.Table") -> "pd.DataFrame":
         pa.float64(): pd.Float64Dtype(),
         pa.string(): pd.StringDtype(),
     }
-    return table.to_pandas(types_mapper=nullable.get)
+    frame: pd.DataFrame = table.to_pandas(types_mapper=nullable.get)
+    return frame

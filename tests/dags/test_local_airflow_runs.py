@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from features.errors import FeatureStoreError, PlatformError
+from features.orchestration.airflow_client import read_import_errors
 from features.orchestration.local_airflow import LocalAirflow
 from tests.builders import make_view
 from tests.dags.projects import DAGS, Project, make_project
@@ -38,7 +39,7 @@ def airflow(project: Project) -> Iterator[LocalAirflow]:
 def local_airflow(project: Project) -> LocalAirflow:
     conf = str(project.root / "conf")
     home = project.root / ".state/airflow"
-    return LocalAirflow(home=home, dags=DAGS, root=project.root, environment={"FEATURES_CONF": conf})
+    return LocalAirflow(home=home, dags=DAGS, root=project.root, parse_seconds=3, environment={"FEATURES_CONF": conf})
 
 
 def wait_until_running(airflow: LocalAirflow, dag_id: str, process: str) -> None:
@@ -111,6 +112,20 @@ def test_failed_run_tells_what_its_command_said_and_runs_again_when_asked(
     assert airflow.rerun_failed(["by_hand", "daily"]) == 1
     done = sum(run.state == "success" for run in airflow.run_states(["by_hand"])["by_hand"])
     airflow.wait_for_runs({"by_hand": done + 1}, timeout_seconds=90)
+
+
+def test_dag_files_that_break_end_the_wait_with_the_reason(airflow: LocalAirflow, project: Project) -> None:
+    conf = project.root / "conf/local.yaml"
+    conf.write_text("airflow: {starts: 2013-03-09}\n", encoding="utf-8")
+    try:
+        with pytest.raises(PlatformError, match=r"cannot import its DAG files(.|\n)*airflow\.starts: unknown setting"):
+            airflow.wait_for_runs({"daily": 100}, timeout_seconds=120)
+    finally:
+        conf.write_text("", encoding="utf-8")
+    deadline = time.monotonic() + 60
+    while read_import_errors(airflow.home):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def test_starting_again_changes_nothing_from_any_process(airflow: LocalAirflow, project: Project) -> None:

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -24,7 +24,10 @@ from features.errors import OnlineStoreError
 from features.serving.client import OnlineClient
 from features.stores.base import OnlineRow, OnlineStore, Read, Written
 from features.stores.cassandra import CassandraStore
+from features.stores.cassandra_requests import execute_all
+from features.stores.cassandra_session import VENDOR_ERRORS, connect
 from features.stores.cassandra_values import arrow_key_type
+from features.stores.cassandra_write import delete_keys, plan_write, read_keys, write_rows
 from features.stores.memory import MemoryStore
 from tests.applied_views import ROUTE, SPEND, applied_view, requested
 
@@ -464,6 +467,82 @@ def test_a_closed_store_connects_again(settings):
 
     assert store.read([Read(view=SPEND, features=("amount",), keys=(("a",),))]) == [[None]]
     store.close()
+
+
+def task_batch(*rows: tuple[str, float | None, bool, int | None]) -> pa.RecordBatch:
+    """What an executor of a load into "tasks" is handed: customer, amount, _delete, _ttl_seconds."""
+    customers, amounts, deletions, ttls = zip(*rows, strict=True) if rows else ((), (), (), ())
+    instants = pa.array([to_micros(EVENT)] * len(rows), pa.int64()).cast(pa.timestamp("us", tz="UTC"))
+    return pa.record_batch(
+        {
+            "customer": pa.array(customers, pa.string()),
+            "amount": pa.array(amounts, pa.float64()),
+            "event_timestamp": instants,
+            "created_timestamp": instants,
+            "_delete": pa.array(deletions, pa.bool_()),
+            "_ttl_seconds": pa.array(ttls, pa.int32()),
+        }
+    )
+
+
+def outcomes(batches: Iterable[pa.RecordBatch]) -> list[dict[str, Any]]:
+    return [row for batch in batches for row in batch.to_pylist()]
+
+
+def test_a_task_answers_with_what_was_acknowledged_however_its_rows_are_batched(store, settings):
+    view = applied_view("tasks")
+    store.create(view)
+    plan = plan_write(view, settings, position=1)
+    batches = [
+        task_batch(*((f"k{number}", 1.0, False, None) for number in range(1500))),
+        task_batch(),
+        task_batch(("k0", None, True, None), ("k1", 2.0, False, 0), ("k2", 2.0, False, 3600)),
+    ]
+
+    assert outcomes(write_rows(plan, batches)) == [{"rows": 1501, "deleted": 2, "_error": None}]
+    assert read_amounts(store, view, "k0", "k1", "k2", "k1499") == [None, None, 2.0, 1.0]
+
+    ranges = pa.record_batch({"low": [-(2**63), 0], "high": [0, 2**63 - 1]})
+    stored = list(read_keys(plan, [ranges]))
+    assert sum(batch.num_rows for batch in stored) == 1498
+    assert outcomes(delete_keys(plan, stored)) == [{"rows": 0, "deleted": 1498, "_error": None}]
+    assert sum(batch.num_rows for batch in read_keys(plan, [ranges])) == 0
+
+
+def test_a_task_answers_with_its_error_and_one_without_rows_does_not_connect():
+    nowhere = plan_write(applied_view("tasks"), OnlineSettings(port=1, timeout_seconds=1), position=1)
+    ranges = pa.record_batch({"low": [0], "high": [1]})
+
+    (failed,) = outcomes(write_rows(nowhere, [task_batch(("a", 1.0, False, None))]))
+    (unread,) = outcomes(delete_keys(nowhere, read_keys(nowhere, [ranges])))
+
+    assert "127.0.0.1:1 does not answer" in failed["_error"]
+    assert "127.0.0.1:1 does not answer" in unread["_error"]
+    assert outcomes(write_rows(nowhere, [task_batch()])) == [{"rows": 0, "deleted": 0, "_error": None}]
+
+
+def test_a_task_names_the_table_of_a_row_that_does_not_fit_and_the_statement_that_is_refused(store, settings):
+    view = applied_view("tasks")
+    store.create(view)
+    plan = plan_write(view, settings, position=1)
+    missing = plan_write(applied_view("tasks", version=9), settings, position=1)
+
+    (empty_key,) = outcomes(write_rows(plan, [task_batch(("", 1.0, False, None))]))
+    (no_table,) = outcomes(write_rows(missing, [task_batch(("a", 1.0, False, None))]))
+
+    assert "Key may not be empty" in empty_key["_error"]
+    assert "features apply" in no_table["_error"]
+
+
+def test_statements_on_a_closed_connection_fail_instead_of_hanging(store, settings):
+    session = connect(settings)
+    store.create(SPEND)
+    statement = session.prepare("SELECT amount FROM store_test.spend__v1 WHERE customer = ?")
+    session.cluster.shutdown()
+
+    answer = execute_all(session, [statement.bind(("a",))] * 1000)
+
+    assert isinstance(answer.exception(timeout=10), VENDOR_ERRORS)
 
 
 _READ_FROM_NOWHERE = """

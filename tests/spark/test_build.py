@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ PUT1 = ("a", f"{DAY1}T10:00:00", f"{DAY2}T00:30:00", "put", 1, f"{DAY2}T00:00:00
 def source(tmp_path: Path) -> Path:
     """Two payments on the first day, at its first and last microsecond, and one on the second."""
     path = tmp_path / "payments"
-    write_payments(path, [("a", f"{DAY1} 10:00", 1.0), ("b", f"{DAY1} 23:59:59.999999", 5.0), ("a", f"{DAY2} 00:00", 2.0)])
+    write_payments(
+        path, [("a", f"{DAY1} 10:00", 1.0), ("b", f"{DAY1} 23:59:59.999999", 5.0), ("a", f"{DAY2} 00:00", 2.0)]
+    )
     return path
 
 
@@ -43,7 +46,9 @@ def tree(folder: str) -> dict[str, bytes]:
 def rolling_sum(payments: Any) -> Any:
     """The sum of each customer's payments over two days."""
     window = Window.partitionBy("customer").orderBy(F.unix_micros("paid_at")).rangeBetween(1 - 172_800_000_000, 0)
-    return payments.select("customer", F.col("paid_at").alias("event_timestamp"), F.sum("amount").over(window).alias("amount"))
+    return payments.select(
+        "customer", F.col("paid_at").alias("event_timestamp"), F.sum("amount").over(window).alias("amount")
+    )
 
 
 def with_available(payments: Any) -> Any:
@@ -55,7 +60,13 @@ def test_a_first_build_is_known_at_the_interval_end_plus_delay(workshop: Worksho
     view = make_view(sources=[payments_source(source)])
     workshop.apply(view)
     result = workshop.build(view, DAY1, DAY2)
-    assert (result.status, result.rows, result.corrections, result.retractions, result.delta_version) == ("built", 2, 0, 0, 0)
+    assert (result.status, result.rows, result.corrections, result.retractions, result.delta_version) == (
+        "built",
+        2,
+        0,
+        0,
+        0,
+    )
     assert workshop.rows(view) == [
         PUT1,
         ("b", f"{DAY1}T23:59:59.999999", f"{DAY2}T00:30:00", "put", 1, f"{DAY2}T00:00:00", 5.0),
@@ -64,17 +75,24 @@ def test_a_first_build_is_known_at_the_interval_end_plus_delay(workshop: Worksho
 
 def test_one_run_over_a_range_gives_the_rows_of_one_run_per_interval(workshop: Workshop, tmp_path: Path) -> None:
     days = [f"2024-01-{day:02d}" for day in range(1, 9)]
-    payments = [(key, f"{day} {hour}:00", float(place)) for place, day in enumerate(days[:-1]) for key in "ab" for hour in ("00", "13")]
+    payments = [
+        (key, f"{day} {hour}:00", float(place))
+        for place, day in enumerate(days[:-1])
+        for key in "ab"
+        for hour in ("00", "13")
+    ]
     write_payments(tmp_path / "payments", [p for p in payments if "01-05" not in str(p[1])])
     source = payments_source(tmp_path / "payments", history=timedelta(days=2))
     together, apart = (make_view(name=name, sources=[source], transform=rolling_sum) for name in ("together", "apart"))
     workshop.apply(together)
     workshop.apply(apart)
     workshop.build(together, days[0], days[-1])
-    statuses = [workshop.build(apart, start, end).status for start, end in zip(days, days[1:], strict=False)]
+    statuses = [workshop.build(apart, start, end).status for start, end in pairwise(days)]
     assert statuses == ["built"] * 4 + ["empty"] + ["built"] * 2
     seq = 4
-    assert [(*r[:seq], *r[seq + 1 :]) for r in workshop.rows(together)] == [(*r[:seq], *r[seq + 1 :]) for r in workshop.rows(apart)]
+    assert [(*r[:seq], *r[seq + 1 :]) for r in workshop.rows(together)] == [
+        (*r[:seq], *r[seq + 1 :]) for r in workshop.rows(apart)
+    ]
 
 
 def test_a_rerun_without_a_change_makes_no_commit_and_changes_no_byte(workshop: Workshop, source: Path) -> None:
@@ -91,7 +109,9 @@ def test_a_correction_appends_exactly_the_changed_row_known_from_the_rerun_on(wo
     view = make_view(sources=[payments_source(source)])
     workshop.apply(view)
     workshop.build(view, DAY1, DAY3)
-    write_payments(source, [("a", f"{DAY1} 10:00", 9.0), ("b", f"{DAY1} 23:59:59.999999", 5.0), ("a", f"{DAY2} 00:00", 2.0)])
+    write_payments(
+        source, [("a", f"{DAY1} 10:00", 9.0), ("b", f"{DAY1} 23:59:59.999999", 5.0), ("a", f"{DAY2} 00:00", 2.0)]
+    )
     result = workshop.build(view, DAY1, DAY2, now=FEBRUARY)
     assert (result.status, result.rows, result.corrections, result.retractions) == ("built", 1, 1, 0)
     appended = [row for row in workshop.rows(view) if row[4] == 2]
@@ -129,7 +149,9 @@ def test_an_interval_without_rows_is_empty_before_the_first_commit(workshop: Wor
     assert not Path(workshop.warehouse).exists()
 
 
-def test_rows_found_later_for_an_interval_that_was_empty_count_as_known_from_the_rerun_on(workshop: Workshop, source: Path) -> None:
+def test_rows_found_later_for_an_interval_that_was_empty_count_as_known_from_the_rerun_on(
+    workshop: Workshop, source: Path
+) -> None:
     view = make_view(sources=[payments_source(source)])
     workshop.apply(view)
     workshop.build(view, DAY3, DAY4)
@@ -138,7 +160,9 @@ def test_rows_found_later_for_an_interval_that_was_empty_count_as_known_from_the
     assert [row[2] for row in workshop.rows(view)] == ["2024-02-01T00:30:00"]
 
 
-def test_a_run_that_was_killed_after_its_commit_is_found_again(workshop: Workshop, source: Path, tmp_path: Path) -> None:
+def test_a_run_that_was_killed_after_its_commit_is_found_again(
+    workshop: Workshop, source: Path, tmp_path: Path
+) -> None:
     view = make_view(sources=[payments_source(source)])
     workshop.apply(view)
     workshop.build(view, DAY1, DAY2)
@@ -153,7 +177,9 @@ def test_a_run_that_was_killed_after_its_commit_is_found_again(workshop: Worksho
     assert [e.status for e in workshop.registry.ledger(applied)] == ["built"]
 
 
-def test_a_killed_first_run_does_not_make_changed_rows_known_in_the_past(workshop: Workshop, source: Path, tmp_path: Path) -> None:
+def test_a_killed_first_run_does_not_make_changed_rows_known_in_the_past(
+    workshop: Workshop, source: Path, tmp_path: Path
+) -> None:
     view = make_view(sources=[payments_source(source)])
     workshop.apply(view)
     workshop.build(view, DAY1, DAY2)
@@ -190,7 +216,10 @@ def test_the_session_time_zone_and_partitions_change_no_row(workshop: Workshop, 
     workshop.apply(other)
     workshop.build(view, DAY1, DAY3)
     conf = workshop.spark.conf
-    kept = {name: conf.get(name) for name in ("spark.sql.session.timeZone", "spark.sql.shuffle.partitions", "spark.sql.adaptive.enabled")}
+    kept = {
+        name: conf.get(name)
+        for name in ("spark.sql.session.timeZone", "spark.sql.shuffle.partitions", "spark.sql.adaptive.enabled")
+    }
     try:
         conf.set("spark.sql.session.timeZone", "America/New_York")
         conf.set("spark.sql.shuffle.partitions", "7")
@@ -208,7 +237,9 @@ def test_a_refused_interval_refuses_the_range_and_changes_no_byte(workshop: Work
     applied = workshop.apply(view)
     workshop.build(view, DAY2, DAY3)
     before = tree(workshop.warehouse)
-    with pytest.raises(RefusedError, match=r"last_payment@1(.|\n)*amount: between\(0, 3\)(.|\n)*1 of 2 rows(.|\n)*customer='b'"):
+    with pytest.raises(
+        RefusedError, match=r"last_payment@1(.|\n)*amount: between\(0, 3\)(.|\n)*1 of 2 rows(.|\n)*customer='b'"
+    ):
         workshop.build(view, DAY1, DAY3)
     assert tree(workshop.warehouse) == before
     ledger = {e.interval.start: (e.status, e.built) for e in workshop.registry.ledger(applied)}
@@ -230,7 +261,10 @@ def test_quarantined_rows_are_withheld_once_and_published_when_repaired(workshop
     write_payments(source, [("a", f"{DAY1} 10:00", 1.0), ("b", f"{DAY1} 23:59:59.999999", 2.5)])
     repaired = workshop.build(view, DAY1, DAY2, now=FEBRUARY)
     assert (repaired.rows, repaired.quarantined) == (1, 0)
-    assert quarantine.sparkSession.read.format("delta").load(f"{workshop.warehouse}/last_payment/quarantine_v1").count() == 0
+    assert (
+        quarantine.sparkSession.read.format("delta").load(f"{workshop.warehouse}/last_payment/quarantine_v1").count()
+        == 0
+    )
 
 
 def test_later_intervals_within_history_become_stale_when_a_rerun_appends(workshop: Workshop, tmp_path: Path) -> None:
@@ -239,7 +273,9 @@ def test_later_intervals_within_history_become_stale_when_a_rerun_appends(worksh
     view = make_view(sources=[source], transform=rolling_sum)
     applied = workshop.apply(view)
     workshop.build(view, DAY1, "2024-01-07")
-    write_payments(tmp_path / "payments", [("a", f"2024-01-{day:02d} 10:00", 1.0 if day > 1 else 7.0) for day in range(1, 7)])
+    write_payments(
+        tmp_path / "payments", [("a", f"2024-01-{day:02d} 10:00", 1.0 if day > 1 else 7.0) for day in range(1, 7)]
+    )
     workshop.build(view, DAY1, DAY2, now=FEBRUARY)
     stale = [e.interval.start for e in workshop.registry.ledger(applied) if e.stale]
     assert stale == [at(DAY2), at(DAY3)]
@@ -253,7 +289,9 @@ def test_a_late_row_belongs_to_the_interval_in_which_it_arrived(workshop: Worksh
     write_payments(path, [("a", f"{DAY1} 10:00", 1.0), ("a", f"{DAY1} 11:00", 2.0), ("a", f"{DAY1} 11:00", 3.0)])
     table = pq.read_table(path / "payments.parquet")
     seen = [at(f"{DAY1} 10:05"), at(f"{DAY2} 09:00"), at(f"{DAY2} 09:30")]
-    pq.write_table(table.append_column("seen_at", pa.array(seen, pa.timestamp("us", tz="UTC"))), path / "payments.parquet")
+    pq.write_table(
+        table.append_column("seen_at", pa.array(seen, pa.timestamp("us", tz="UTC"))), path / "payments.parquet"
+    )
     source = payments_source(path, created_timestamp_field="seen_at")
     view = make_view(sources=[source], transform=with_available)
     workshop.apply(view)
@@ -297,12 +335,16 @@ def test_an_imported_log_keeps_its_created_times_and_refuses_to_change(workshop:
     assert workshop.build(view, DAY1, DAY2).status == "unchanged"
     before = tree(workshop.warehouse)
     write(3.0)
-    with pytest.raises(RefusedError, match=r"last_payment@1 is an imported log.*1 rows in the interval that ends 2024-01-02"):
+    with pytest.raises(
+        RefusedError, match=r"last_payment@1 is an imported log.*1 rows in the interval that ends 2024-01-02"
+    ):
         workshop.build(view, DAY1, DAY2)
     assert tree(workshop.warehouse) == before
 
 
-def test_without_a_schedule_the_range_is_the_interval_and_may_not_cut_a_built_one(workshop: Workshop, source: Path) -> None:
+def test_without_a_schedule_the_range_is_the_interval_and_may_not_cut_a_built_one(
+    workshop: Workshop, source: Path
+) -> None:
     view = make_view(sources=[payments_source(source)], schedule=None)
     workshop.apply(view)
     assert workshop.build(view, DAY1, DAY3).rows == 3
@@ -321,18 +363,32 @@ def test_identical_rows_of_one_key_and_time_collapse(workshop: Workshop, source:
 def bad_transforms() -> dict[str, tuple[Any, str]]:
     return {
         "raises": (lambda payments: 1 / 0, r"transform of 'last_payment' failed: ZeroDivisionError: division by zero"),
-        "renamed source column": (lambda payments: payments.select("paid"), r"transform of 'last_payment' failed: .*`paid`"),
+        "renamed source column": (
+            lambda payments: payments.select("paid"),
+            r"transform of 'last_payment' failed: .*`paid`",
+        ),
         "None": (lambda payments: None, r"returned NoneType, not a DataFrame"),
         "no feature": (lambda payments: passes_on(payments).drop("amount"), r"no column 'amount'.*every feature"),
-        "no key": (lambda payments: passes_on(payments).withColumnRenamed("customer", "custmer"), r"did you mean 'custmer'"),
-        "another type": (lambda payments: passes_on(payments).withColumn("amount", F.lit("x")), r"'amount' is string, but float64"),
-        "a null event": (lambda payments: passes_on(payments).withColumn("event_timestamp", F.lit(None)), r"null event_timestamp"),
+        "no key": (
+            lambda payments: passes_on(payments).withColumnRenamed("customer", "custmer"),
+            r"did you mean 'custmer'",
+        ),
+        "another type": (
+            lambda payments: passes_on(payments).withColumn("amount", F.lit("x")),
+            r"'amount' is string, but float64",
+        ),
+        "a null event": (
+            lambda payments: passes_on(payments).withColumn("event_timestamp", F.lit(None)),
+            r"null event_timestamp",
+        ),
         "fails while it runs": (
             lambda payments: passes_on(payments).withColumn("amount", F.raise_error(F.lit("boom")).cast("double")),
             r"transform of 'last_payment@1' failed: .*boom",
         ),
         "an event after its interval": (
-            lambda payments: passes_on(payments).withColumn("event_timestamp", F.col("event_timestamp") + F.expr("interval 2 days")),
+            lambda payments: passes_on(payments).withColumn(
+                "event_timestamp", F.col("event_timestamp") + F.expr("interval 2 days")
+            ),
             r"after the end of their interval",
         ),
         "wrong parameter": (lambda flights: flights, r"a source is named 'payments'"),
@@ -420,12 +476,17 @@ def test_null_times_are_refused_or_dropped_as_the_source_says(workshop: Workshop
     assert workshop.build(dropping, DAY1, DAY2).rows == 1
 
 
-@pytest.mark.parametrize(("written", "zone", "read"), [
-    ("2024-07-01T10:00:00Z", None, "2024-07-01T10:00:00"),
-    ("2024-07-01T10:00:00.123456+02:00", None, "2024-07-01T08:00:00.123456"),
-    ("2024-07-01 10:00:00", "America/New_York", "2024-07-01T14:00:00"),
-])
-def test_times_in_csv_are_read_as_text_and_judged(workshop: Workshop, tmp_path: Path, written: str, zone: str | None, read: str) -> None:
+@pytest.mark.parametrize(
+    ("written", "zone", "read"),
+    [
+        ("2024-07-01T10:00:00Z", None, "2024-07-01T10:00:00"),
+        ("2024-07-01T10:00:00.123456+02:00", None, "2024-07-01T08:00:00.123456"),
+        ("2024-07-01 10:00:00", "America/New_York", "2024-07-01T14:00:00"),
+    ],
+)
+def test_times_in_csv_are_read_as_text_and_judged(
+    workshop: Workshop, tmp_path: Path, written: str, zone: str | None, read: str
+) -> None:
     path = tmp_path / "payments.csv"
     path.write_text(f"customer,paid_at,amount\na,{written},1.5\n")
     view = make_view(sources=[payments_source(path, format="csv", timezone=zone)])
@@ -443,11 +504,16 @@ def test_naive_times_in_csv_are_refused(workshop: Workshop, tmp_path: Path) -> N
         workshop.build(view, "2024-07-01", "2024-07-02")
 
 
-@pytest.mark.parametrize(("start", "end", "message"), [
-    (DAY2, DAY1, "ends at or before its start"),
-    (f"{DAY1} 06:00", DAY2, "does not cover whole intervals"),
-])
-def test_a_wrong_interval_is_refused_before_anything_is_read(workshop: Workshop, start: str, end: str, message: str) -> None:
+@pytest.mark.parametrize(
+    ("start", "end", "message"),
+    [
+        (DAY2, DAY1, "ends at or before its start"),
+        (f"{DAY1} 06:00", DAY2, "does not cover whole intervals"),
+    ],
+)
+def test_a_wrong_interval_is_refused_before_anything_is_read(
+    workshop: Workshop, start: str, end: str, message: str
+) -> None:
     view = make_view(sources=[payments_source("nowhere")])
     workshop.apply(view)
     with pytest.raises(IntervalError, match=message):

@@ -81,6 +81,7 @@ def test_a_training_set_is_saved_and_rebuilt(project: Project) -> None:
     pq.write_table(spine, project.folder / "spine.parquet")
     asked = ("training-set", "--features", "model", "--spine", "spine.parquet", "--name", "payments")
     saved = project.run(*asked, "--json")
+    assert saved.code == 0, saved.err
     assert (saved.code, saved.data["reference"], saved.data["rows"]) == (0, "payments@1", 2)
 
     rebuilt = project.run("rebuild", "payments@1", "--output", "again", "--json")
@@ -136,7 +137,7 @@ def test_a_view_without_a_schedule_is_one_interval(project: Project) -> None:
     [
         (("--source", "paymnts=x"), 2, "did you mean 'payments'?"),
         (("--source", "payments=gone.parquet"), 1, "nothing at"),
-        (("--source", "payments"), 2, "NAME=PATH"),
+        (("--source", "payments"), 2, "--source takes"),
         (DAY_1, 2, "give two"),
         (DAY_1[:2], 2, "give both"),
     ],

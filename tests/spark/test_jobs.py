@@ -63,7 +63,8 @@ def test_a_submitted_build_reports_and_ends_with_0(submitted: Path) -> None:
         "job": "build", "view": "last_payment", "status": "built", "rows": 2, "corrections": 0, "retractions": 0,
         "quarantined": 0, "delta_version": 0,
     }  # fmt: skip
-    assert "done: view=last_payment status=built rows=2" in outcome.err
+    # spark-submit joins a job's stderr to its stdout.
+    assert "done: view=last_payment status=built rows=2" in outcome.out
     assert " INFO " not in outcome.err
     assert " WARN " not in outcome.err
 
@@ -71,7 +72,7 @@ def test_a_submitted_build_reports_and_ends_with_0(submitted: Path) -> None:
 def test_a_submitted_build_that_is_refused_exits_1_without_a_stack(submitted: Path) -> None:
     outcome = submit(submitted, "build", "--view", "last_payment", *DAY_4, "--env", "local")
     assert outcome.code == 1
-    assert "amount: between(0, 1000) (refuse): 1 of 1 rows fail" in outcome.err
+    assert "amount: between(0, 1000) (refuse): 1 of 1 rows fail" in outcome.out
     assert outcome.data["error"]["type"] == "GateRefusedError"
     _assert_no_stack(outcome)
 
@@ -79,14 +80,14 @@ def test_a_submitted_build_that_is_refused_exits_1_without_a_stack(submitted: Pa
 def test_a_submitted_transform_that_fails_in_a_task_exits_1_without_a_stack(submitted: Path) -> None:
     outcome = submit(submitted, "build", "--view", "broken_payment", *DAY_1, "--env", "local")
     assert outcome.code == 1
-    assert "boom" in outcome.err
+    assert "boom" in outcome.out
     _assert_no_stack(outcome)
 
 
 def test_a_submitted_build_with_wrong_usage_exits_2(submitted: Path) -> None:
     outcome = submit(submitted, "build", "--view", "last_payment")
     assert outcome.code == 2
-    assert "--start" in outcome.err
+    assert "--start" in outcome.out
     _assert_no_stack(outcome)
 
 

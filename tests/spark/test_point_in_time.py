@@ -23,9 +23,7 @@ LOOKBACK = 3
 BASE = datetime(2024, 1, 1, tzinfo=UTC)
 PAIR = Entity(name="pair", join_keys={"left": DType.STRING, "right": DType.STRING})
 VIEW = apply_view(
-    make_view(
-        entities=[PAIR], features=[Feature("amount", DType.FLOAT64)], lookback=timedelta(microseconds=LOOKBACK)
-    )
+    make_view(entities=[PAIR], features=[Feature("amount", DType.FLOAT64)], lookback=timedelta(microseconds=LOOKBACK))
 )
 SELECTION = Selection(view=VIEW, features=tuple(VIEW.features), columns=("amount",))
 LOG_SCHEMA = (
@@ -58,7 +56,9 @@ def logs(draw: st.DrawFn) -> list[Row]:
         else:
             event, late = draw(moments), draw(st.integers(0, 4))
             value = draw(st.one_of(st.none(), st.floats(-3, 3)))
-            rows.append(Row(draw(st.sampled_from(KEYS)), event, event + late, event + draw(st.integers(0, 2)), seq, True, value))
+            rows.append(
+                Row(draw(st.sampled_from(KEYS)), event, event + late, event + draw(st.integers(0, 2)), seq, True, value)
+            )
     return rows
 
 
@@ -117,7 +117,10 @@ def test_the_online_row_is_the_winner_once_all_is_visible(spark: "SparkSession",
     for key, row in wanted.items():
         assert found[key]["_found"] == (row is not None)
         if row is not None:
-            assert (found[key]["event_timestamp"].replace(tzinfo=UTC), found[key]["amount"]) == (instant(row.event), row.value)
+            assert (found[key]["event_timestamp"].replace(tzinfo=UTC), found[key]["amount"]) == (
+                instant(row.event),
+                row.value,
+            )
 
 
 def test_two_features_of_one_view_may_be_named_alike_and_asked_in_any_order(spark: "SparkSession") -> None:
@@ -127,8 +130,12 @@ def test_two_features_of_one_view_may_be_named_alike_and_asked_in_any_order(spar
         "customer string, event_timestamp timestamp, created_timestamp timestamp, _op string, _seq bigint, "
         "_interval timestamp, amount double, fee int",
     )
-    spine = spark.createDataFrame([("a", BASE, "kept")], "customer string, event_timestamp timestamp, `odd name.x` string")
-    selection = Selection(view=view, features=(view.feature("fee"), view.feature("amount")), columns=("v__fee", "v__amount"))
+    spine = spark.createDataFrame(
+        [("a", BASE, "kept")], "customer string, event_timestamp timestamp, `odd name.x` string"
+    )
+    selection = Selection(
+        view=view, features=(view.feature("fee"), view.feature("amount")), columns=("v__fee", "v__amount")
+    )
     joined = as_of_join(spine, log, selection)
     assert joined.columns == ["customer", "event_timestamp", "odd name.x", "v__fee", "v__amount"]
     assert joined.collect()[0][2:] == ("kept", 2, 1.5)

@@ -19,14 +19,15 @@ print(*sorted(discover("features.views").views))
 
 def test_definitions_agree_with_each_other() -> None:
     found = discover("features.views")
-    assert sorted(found.views) == ["carrier_delay", "origin_delay", "plane", "route_delay", "weather"]
-    assert list(found.services) == ["delay_model"]
+    # Not all there are: adding a view takes two files, and this is neither.
+    assert {"carrier_delay", "origin_delay", "plane", "route_delay", "weather"} <= set(found.views)
+    assert "delay_model" in found.services
 
 
 def test_views_import_where_there_is_no_spark() -> None:
     result = subprocess.run([sys.executable, "-c", BLOCKED], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.split() == ["carrier_delay", "origin_delay", "plane", "route_delay", "weather"]
+    assert result.stdout.split() == sorted(discover("features.views").views)
 
 
 def test_no_two_features_share_a_name_so_that_any_of_them_can_be_asked_together() -> None:
