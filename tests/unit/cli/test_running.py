@@ -84,3 +84,14 @@ def test_logging_is_as_before_afterwards() -> None:
     before = (list(root.handlers), ours.level)
     run(lambda: Answer(text="", data={}), as_json=False, debug=True)
     assert (list(root.handlers), ours.level) == before
+
+
+def _interrupt_py4j() -> Answer:
+    root = logging.getLogger()
+    root.handle(root.makeRecord("root", logging.ERROR, "/lib/py4j/clientserver.py", 1, "while sending", (), None))
+    raise KeyboardInterrupt
+
+
+def test_an_interrupt_is_not_told_by_py4j_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(_interrupt_py4j, as_json=False, debug=False) == 130
+    assert len(capsys.readouterr().err.splitlines()) == 1

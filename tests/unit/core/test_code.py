@@ -246,7 +246,7 @@ def test_a_wrapper_from_a_library_is_named_and_what_it_wraps_is_told(write_packa
     """
     before = tree(write_package, text)
 
-    assert "contextlib.contextmanager" not in before
+    assert "GeneratorContextManager" not in before
     assert tree(write_package, text.replace("limit(1)", "limit(2)")) != before
 
 
