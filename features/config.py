@@ -23,7 +23,7 @@ class OnlineSettings(_Section):
     """Where the latest values are served from. `embedded` starts a Cassandra on this machine, if hosts are loopback."""
 
     type: Literal["cassandra", "memory"] = "cassandra"
-    hosts: tuple[str, ...] = ("127.0.0.1",)
+    hosts: tuple[str, ...] = Field(default=("127.0.0.1",), min_length=1)
     port: int = Field(default=9042, ge=1, le=65535)
     keyspace: str = Field(default="features", pattern=r"^[a-z][a-z0-9_]{0,47}$")
     replication: int = Field(default=1, ge=1, description="replication factor of a keyspace that `apply` creates")

@@ -79,7 +79,7 @@ class DType:
         kind = match["kind"] if match else text
         if match and match["inner"] and kind == "array":
             return DType.ARRAY(DType.parse(match["inner"]))
-        if match and match["inner"] and kind == "vector":
+        if match and kind == "vector" and (match["inner"] or "").isdecimal():
             return DType.VECTOR(int(match["inner"]))
         if match and match["precision"] and kind == "decimal":
             return DType.DECIMAL(int(match["precision"]), int(match["scale"]))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from features.core.times import EPOCH, MICROSECOND, format_instant
 from features.errors import DefinitionError, IntervalError
@@ -26,16 +27,8 @@ class Interval:
 
 def parse_schedule(text: str) -> str:
     """The 5-field cron of a schedule. Raises: DefinitionError: it is none, or it never ticks."""
-    from croniter import CroniterBadDateError, croniter
-
     cron = SHORTHANDS.get(text, text) if isinstance(text, str) else ""
-    # croniter draws a random time for an R, another one at each call.
-    if len(cron.split()) != 5 or _RANDOM.search(cron) or not croniter.is_valid(cron):
-        raise DefinitionError(f"schedule {text!r} is neither a 5-field cron nor one of {', '.join(SHORTHANDS)}")
-    try:
-        croniter(cron, EPOCH).get_next(datetime)
-    except CroniterBadDateError as exc:
-        raise DefinitionError(f"schedule {text!r} never ticks: there is no such day") from exc
+    _check_cron(cron, repr(text))
     return cron
 
 
@@ -60,8 +53,11 @@ def next_tick(schedule: str, after: datetime) -> datetime:
 
 def iterate_intervals(schedule: str, start: datetime, end: datetime) -> Iterator[Interval]:
     """The schedule's intervals from a tick to a later tick, in order."""
+    from croniter import croniter
+
+    ticks = croniter(parse_schedule(schedule), start.astimezone(UTC))
     while start < end:
-        tick = next_tick(schedule, start)
+        tick = _utc(ticks.get_next(datetime))
         yield Interval(start, tick)
         start = tick
 
@@ -102,3 +98,16 @@ def cover(schedule: str | None, start: datetime, end: datetime) -> tuple[Interva
 
 def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
+
+
+@lru_cache(maxsize=256)
+def _check_cron(cron: str, shown: str) -> None:
+    from croniter import CroniterBadDateError, croniter
+
+    # croniter draws a random time for an R, another one at each call.
+    if len(cron.split()) != 5 or _RANDOM.search(cron) or not croniter.is_valid(cron):
+        raise DefinitionError(f"schedule {shown} is neither a 5-field cron nor one of {', '.join(SHORTHANDS)}")
+    try:
+        croniter(cron, EPOCH).get_next(datetime)
+    except CroniterBadDateError as exc:
+        raise DefinitionError(f"schedule {shown} never ticks: there is no such day") from exc

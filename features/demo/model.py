@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from features.demo.spine import read_rows
+
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -46,7 +48,7 @@ class Scores:
 
 def read_set(path: str | Path) -> pd.DataFrame:
     """A saved training set, its rows in the order of the spine."""
-    return pd.read_parquet(path).sort_values(_ROW, kind="stable").reset_index(drop=True)
+    return read_rows(path).sort_values(_ROW, kind="stable", ignore_index=True)
 
 
 def score(known: pd.DataFrame, leaky: pd.DataFrame, features: Sequence[str], split: datetime) -> Scores:

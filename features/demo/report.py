@@ -35,8 +35,8 @@ def describe_scores(scores: Scores) -> list[str]:
         lines.append("on these days the leaky score kept what it promised: nothing of it was an illusion.")
     if scores.honest < scores.schedule:
         lines.append(
-            "Known a day late, these features do not beat the timetable: the cure is fresher features, such as a "
-            'schedule="@hourly", and the leaky score would have hidden that.'
+            "Known up to a day late, these features do not beat the timetable on these days. Fresher ones might, such as "
+            'those of schedule="@hourly": only the honest score tells.'
         )
     return lines
 
@@ -51,7 +51,8 @@ def describe_values(read: ReadBack) -> list[str]:
                 value, status = read.online[name][place], read.statuses[name][place]
                 shown = status if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
                 lines.append(f"  {name.replace('__', ':'):<42} {shown}")
-    lines += ["by CQL, with any driver in any language:", f"  {read.statements[0]}"]
+    # The longest has a composite key.
+    lines += ["by CQL, with any driver in any language:", f"  {max(read.statements, key=len)}"]
     if not read.differences:
         lines.append(f"{read.values} values: online by Python = online by CQL = offline as-of join. Equal.")
     return lines

@@ -74,11 +74,11 @@ def run(settings: Settings) -> None:
             _start_cassandra(settings)
         with progress.step("Applying the definitions in features/views"):
             _apply(store)
-        with progress.step(f"Backfilling {span.history:%d %b} to {span.start:%d %b %Y}, as its runs would have"):
+        with progress.step(f"Backfilling {_days(span.history, span.start)}, as its runs would have"):
             backfilled = backfill_missing(store, span.history, span.start, tell, load=False)
             if not backfilled:
                 tell("every interval is built already")
-        with progress.step(f"Airflow: {span.start:%d %b} to {span.end:%d %b %Y}, each run one spark-submit"):
+        with progress.step(f"Airflow: {_days(span.start, span.end)}, each run one spark-submit"):
             runs = run_dags(scheduled_views(store), span.start, span.end, tell)
             _catch_up(store, span)
         with progress.step("Extracting two training sets by spark-submit: as known, and leaky"):
@@ -136,6 +136,10 @@ def _apply(store: FeatureStore) -> None:
     for change in plan.changes:
         tell(f"{change.kind}: {change.object} {change.name}, version {change.version}")
     store.apply()
+
+
+def _days(start: datetime, end: datetime) -> str:
+    return f"{start:%d %b} to {end - timedelta(days=1):%d %b %Y}"
 
 
 def _catch_up(store: FeatureStore, span: Span) -> None:

@@ -7,9 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import pandas as pd
-
 from features.demo.progress import Tell
+from features.demo.spine import read_rows
 from features.errors import FeatureStoreError, PlatformError
 from features.registry import StoredManifest
 from features.store import FeatureStore
@@ -56,11 +55,11 @@ def _is_current(store: FeatureStore, name: str, spine: Path) -> bool:
     if pinned != _positions(store) or list(content["columns"]) != columns or content["known_at"] != SETS[name]:
         return False
     try:
-        saved = pd.read_parquet(content["spine_path"])
+        saved = read_rows(content["spine_path"])
     except FileNotFoundError:
         return False
     order = list(saved.columns)
-    rows = pd.read_parquet(spine)[order].sort_values(order, ignore_index=True)
+    rows = read_rows(spine)[order].sort_values(order, ignore_index=True)
     return rows.equals(saved.sort_values(order, ignore_index=True))
 
 

@@ -54,3 +54,13 @@ def write_spine(spine: pd.DataFrame, path: Path) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     parquet.write_table(table, path)
     return True
+
+
+def read_rows(path: str | Path) -> pd.DataFrame:
+    """The rows of Parquet files, with event_timestamp in UTC, whichever of Parquet's types holds it.
+
+    Raises: FileNotFoundError.
+    """
+    rows = pd.read_parquet(path)
+    # Spark's default type has no zone and counts nanoseconds.
+    return rows.assign(event_timestamp=pd.to_datetime(rows["event_timestamp"], utc=True).dt.as_unit("us"))

@@ -14,7 +14,7 @@ from features.core.canonical import definition_hash, view_definition
 
 Write = Callable[[Mapping[str, str]], str]
 
-VIEW = '''
+VIEW = """
 from datetime import timedelta
 
 from features import BatchSource, DType, Entity, Expect, Feature, FeatureView
@@ -68,8 +68,8 @@ LAST = FeatureView(
     description="the last payment",
     owner="team@example.com",
 )
-'''
-SHARED = '''
+"""
+SHARED = """
 FACTOR = 3
 OFFSET = 1
 
@@ -84,7 +84,7 @@ def shift(frame):
 
 def other(frame):
     return frame
-'''
+"""
 
 
 def hash_of(package: str, module: str = "view", view: str = "LAST") -> str:

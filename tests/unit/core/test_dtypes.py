@@ -3,7 +3,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import DType
@@ -25,6 +25,7 @@ scalars = st.one_of(st.sampled_from(SCALARS), decimals())
 dtypes = st.one_of(scalars, scalars.map(DType.ARRAY), st.integers(1, 8192).map(DType.VECTOR))
 
 
+@settings(deadline=None)
 @given(dtypes)
 def test_a_type_is_read_back_from_its_text(dtype: DType) -> None:
     assert DType.parse(str(dtype)) == dtype

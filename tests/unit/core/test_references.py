@@ -18,7 +18,10 @@ def test_a_reference_is_read_and_written(text: str, reference: Reference) -> Non
     assert str(reference) == text
 
 
-@pytest.mark.parametrize("text", ["", "Plane", "plane:", ":age", "plane@", "plane@0", "plane@x", "plane@1:", "a:b:c", "plane ", "plane\n", None, 3])
+@pytest.mark.parametrize(
+    "text",
+    ["", "Plane", "plane:", ":age", "plane@", "plane@0", "plane@x", "plane@1:", "a:b:c", "plane ", "plane\n", None, 3],
+)
 def test_what_is_no_reference_is_refused(text: object) -> None:
     with pytest.raises(DefinitionError, match="is not a reference; write view, view:feature or view@version:feature"):
         parse_reference(text)  # type: ignore[arg-type]

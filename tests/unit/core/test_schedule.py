@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.core.schedule import Interval, cover, next_tick, parse_schedule, previous_intervals, previous_tick
@@ -14,7 +14,9 @@ SCHEDULES = [
     "15 3 29 2 *", "0 0 1 1 *", "0 0 13 * 5", "0 0 L * *", "59 23 * * sun", "5,10 0-3 1,15 */3 *",
 ]  # fmt: skip
 instants = st.datetimes(
-    min_value=datetime(1990, 1, 1), max_value=datetime(2050, 1, 1), timezones=st.just(UTC)  # noqa: DTZ001
+    min_value=datetime(1990, 1, 1),
+    max_value=datetime(2050, 1, 1),
+    timezones=st.just(UTC),
 )
 
 
@@ -26,6 +28,7 @@ def spans(intervals: tuple[Interval, ...] | list[Interval]) -> list[tuple[str, s
     return [(f"{i.start:%Y-%m-%d %H:%M}", f"{i.end:%Y-%m-%d %H:%M}") for i in intervals]
 
 
+@settings(deadline=None)
 @given(st.sampled_from(SCHEDULES), instants)
 def test_no_tick_lies_between_the_previous_and_the_next(schedule: str, moment: datetime) -> None:
     before, after = previous_tick(schedule, moment), next_tick(schedule, moment)
@@ -36,6 +39,7 @@ def test_no_tick_lies_between_the_previous_and_the_next(schedule: str, moment: d
     assert previous_tick(schedule, after - MICROSECOND) == before
 
 
+@settings(deadline=None)
 @given(st.sampled_from(SCHEDULES), instants, st.integers(1, 5))
 def test_the_intervals_of_a_range_tile_it(schedule: str, moment: datetime, count: int) -> None:
     start = end = previous_tick(schedule, moment)
@@ -50,8 +54,11 @@ def test_the_intervals_of_a_range_tile_it(schedule: str, moment: datetime, count
     assert list(intervals) == previous_intervals(schedule, end, count)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(SCHEDULES), instants, instants)
-def test_a_range_is_whole_intervals_or_the_message_names_one_that_is(schedule: str, one: datetime, other: datetime) -> None:
+def test_a_range_is_whole_intervals_or_the_message_names_one_that_is(
+    schedule: str, one: datetime, other: datetime
+) -> None:
     if one == other:
         return
     start, end = sorted((one, other))
@@ -85,7 +92,9 @@ def test_a_range_is_whole_intervals_or_the_message_names_one_that_is(schedule: s
         (None, "2024-01-01 00:03", "2024-01-09 11:00", [("2024-01-01 00:03", "2024-01-09 11:00")]),
     ],
 )  # fmt: skip
-def test_a_range_of_whole_intervals(schedule: str | None, start: str, end: str, expected: list[tuple[str, str]]) -> None:
+def test_a_range_of_whole_intervals(
+    schedule: str | None, start: str, end: str, expected: list[tuple[str, str]]
+) -> None:
     assert spans(cover(schedule, at(start), at(end))) == expected
 
 
@@ -100,7 +109,9 @@ def test_a_range_of_whole_intervals(schedule: str | None, start: str, end: str, 
         ("0 6 * * 1-5", "2024-03-09", "2024-03-10", "[2024-03-08T06:00:00+00:00, 2024-03-11T06:00:00+00:00)"),
     ],
 )  # fmt: skip
-def test_a_range_off_the_schedule_is_refused_with_the_nearest(schedule: str, start: str, end: str, nearest: str) -> None:
+def test_a_range_off_the_schedule_is_refused_with_the_nearest(
+    schedule: str, start: str, end: str, nearest: str
+) -> None:
     with pytest.raises(IntervalError) as raised:
         cover(schedule, at(start), at(end))
 
@@ -144,7 +155,9 @@ def test_a_schedule_is_a_cron_or_stands_for_one(text: str, cron: str) -> None:
     assert parse_schedule(text) == cron
 
 
-@pytest.mark.parametrize("text", ["", "@monthly", "daily", "* * * *", "0 0 * * * 30", "60 * * * *", "H 0 * * *", 5, None])
+@pytest.mark.parametrize(
+    "text", ["", "@monthly", "daily", "* * * *", "0 0 * * * 30", "60 * * * *", "H 0 * * *", 5, None, ["@daily"]]
+)
 def test_what_is_no_schedule_is_refused(text: object) -> None:
     with pytest.raises(DefinitionError, match="is neither a 5-field cron nor one of @hourly, @daily, @weekly"):
         parse_schedule(text)  # type: ignore[arg-type]
