@@ -35,8 +35,8 @@ def describe_scores(scores: Scores) -> list[str]:
         lines.append("on these days the leaky score kept what it promised: nothing of it was an illusion.")
     if scores.honest < scores.schedule:
         lines.append(
-            "Known up to a day late, these features do not beat the timetable on these days. Fresher ones might, such as "
-            'those of schedule="@hourly": only the honest score tells.'
+            "Known up to a day late, these features do not beat the timetable on these days. Fresher ones might, "
+            'such as those of schedule="@hourly": only the honest score tells.'
         )
     return lines
 

@@ -158,6 +158,12 @@ def _delay(store: FeatureStore) -> timedelta:
     return max(view.delay for view in scheduled_views(store))
 
 
+def _last_known(store: FeatureStore) -> datetime:
+    """When the last of what was built could be read: from then on, what is online is what was known."""
+    built = [(entry, view) for view in scheduled_views(store) for entry in store.registry.ledger(view) if entry.built]
+    return max(entry.interval.end + view.delay for entry, view in built)
+
+
 def _write_spine(store: FeatureStore, span: Span) -> None:
     spine = spine_of(read_flights(DEFAULT_ROOT, _known_from(store, span), span.end))
     write_spine(spine, SPINE)
@@ -176,7 +182,7 @@ def _train(store: FeatureStore, span: Span) -> Scores:
 def _read_back(store: FeatureStore, span: Span) -> None:
     flights = read_flights(DEFAULT_ROOT, span.end - timedelta(days=1), span.end)
     rows = choose_rows(flights[flights["landed_at"] < span.end])
-    read = read_back(store, scheduled_views(store), rows, span.end + _delay(store))
+    read = read_back(store, scheduled_views(store), rows, _last_known(store))
     tell("\n".join(describe_values(read)))
     if read.differences:
         raise OnlineStoreError(

@@ -30,7 +30,10 @@ def write_conf(tmp_path: Path) -> Write:
 
 
 def test_overrides_lie_over_the_overlay_and_the_overlay_over_base(write_conf: Write) -> None:
-    base = "views: a\nwarehouse: a\nregistry: a\nonline: {keyspace: a, port: 1, hosts: [a, b]}\nspark: {conf: {x: a, y: a}}"
+    base = (
+        "views: a\nwarehouse: a\nregistry: a\n"
+        "online: {keyspace: a, port: 1, hosts: [a, b]}\nspark: {conf: {x: a, y: a}}"
+    )
     local = "warehouse: b\nregistry: b\nonline: {port: 2, hosts: [c]}\nspark: {conf: {y: b}}"
     overrides = {"registry": "c", "online.timeout_seconds": 3, "online.port": 4, "spark.conf.z": "c"}
 
@@ -116,7 +119,7 @@ def test_a_file_that_is_no_text_is_named(write_conf: Write) -> None:
     folder = write_conf()
     (folder / "local.yaml").write_bytes(b"\xff\xfe\x00\xd8")
 
-    with pytest.raises(ConfigError, match="local.yaml is not valid YAML"):
+    with pytest.raises(ConfigError, match=r"local.yaml is not valid YAML"):
         load_settings(folder)
 
 
@@ -124,7 +127,7 @@ def test_a_folder_in_a_files_place_is_named(write_conf: Write) -> None:
     folder = write_conf()
     (folder / "prod.yaml").mkdir()
 
-    with pytest.raises(ConfigError, match="prod.yaml cannot be read: Is a directory"):
+    with pytest.raises(ConfigError, match=r"prod.yaml cannot be read: Is a directory"):
         load_settings(folder, env="prod")
 
 

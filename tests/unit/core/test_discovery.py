@@ -60,7 +60,7 @@ def test_an_empty_package_defines_nothing(write_package: Write) -> None:
 def test_an_unknown_view_comes_with_the_nearest_name(write_package: Write) -> None:
     found = discover(write_package({"shared.py": SHARED + "ONE = make('last_payment')"}))
 
-    with pytest.raises(NotFoundError, match="no feature view 'last_paymnt'; did you mean 'last_payment'?"):
+    with pytest.raises(NotFoundError, match=r"no feature view 'last_paymnt'; did you mean 'last_payment'?"):
         found.view("last_paymnt")
 
 
@@ -111,14 +111,23 @@ def test_a_package_whose_own_import_fails_is_no_error_of_conf(write_package: Wri
     ("kind", "one", "other"),
     [
         ("FeatureView", "A = make('same_name')", "A = make('same_name', delay=timedelta(1))"),
-        ("FeatureService", "V = make('v')\nA = FeatureService(name='same_name', features=['v'])",
-         "A = FeatureService(name='same_name', features=['v:amount'])"),
-        ("Entity", "A = Entity(name='same_name', join_keys={'a': DType.STRING})",
-         "A = Entity(name='same_name', join_keys={'a': DType.INT32})"),
-        ("BatchSource", "A = BatchSource(name='same_name', path='a', format='csv', timestamp_field='t')",
-         "A = BatchSource(name='same_name', path='b', format='csv', timestamp_field='t')"),
+        (
+            "FeatureService",
+            "V = make('v')\nA = FeatureService(name='same_name', features=['v'])",
+            "A = FeatureService(name='same_name', features=['v:amount'])",
+        ),
+        (
+            "Entity",
+            "A = Entity(name='same_name', join_keys={'a': DType.STRING})",
+            "A = Entity(name='same_name', join_keys={'a': DType.INT32})",
+        ),
+        (
+            "BatchSource",
+            "A = BatchSource(name='same_name', path='a', format='csv', timestamp_field='t')",
+            "A = BatchSource(name='same_name', path='b', format='csv', timestamp_field='t')",
+        ),
     ],
-)  # fmt: skip
+)
 def test_one_name_in_two_modules_is_refused(write_package: Write, kind: str, one: str, other: str) -> None:
     package = write_package({"shared.py": SHARED, "one.py": USE + one, "other.py": USE + other})
 
@@ -141,9 +150,13 @@ def test_an_entity_that_two_modules_define_alike_is_one(write_package: Write) ->
     ("changes", "kind", "name"),
     [
         ("entities=[Entity(name='customer', join_keys={'id': DType.STRING})]", "Entity", "customer"),
-        ("sources=[BatchSource(name='payments', path='x', format='csv', timestamp_field='t')]", "BatchSource", "payments"),
+        (
+            "sources=[BatchSource(name='payments', path='x', format='csv', timestamp_field='t')]",
+            "BatchSource",
+            "payments",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_a_view_defines_for_itself_must_not_differ(
     write_package: Write, changes: str, kind: str, name: str
 ) -> None:

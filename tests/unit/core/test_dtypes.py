@@ -32,9 +32,25 @@ def test_a_type_is_read_back_from_its_text(dtype: DType) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "INT32", "integer", "decimal", "decimal(5)", "array", "array<>", "array<array<int32>>", "vector<x>", "vector",
-             "int32<int32>", "int32(1,1)", "decimal(39,0)", "vector<0>", "string "],
-)  # fmt: skip
+    "text",
+    [
+        "",
+        "INT32",
+        "integer",
+        "decimal",
+        "decimal(5)",
+        "array",
+        "array<>",
+        "array<array<int32>>",
+        "vector<x>",
+        "vector",
+        "int32<int32>",
+        "int32(1,1)",
+        "decimal(39,0)",
+        "vector<0>",
+        "string ",
+    ],
+)
 def test_what_is_no_type_is_refused(text: str) -> None:
     with pytest.raises(DefinitionError):
         DType.parse(text)

@@ -48,7 +48,7 @@ def test_limits_that_no_value_can_lie_between_are_refused(low: Any, high: Any) -
 # A set has no order of its own: its text would change with each process.
 @pytest.mark.parametrize("values", [[], (), "abc", {"a", "b"}, None, 3])
 def test_a_set_of_values_is_given_as_a_list(values: Any) -> None:
-    with pytest.raises(DefinitionError, match="Expect.in_set.*needs a list with at least one value"):
+    with pytest.raises(DefinitionError, match=r"Expect.in_set.*needs a list with at least one value"):
         Expect.in_set(values)
 
 
