@@ -1,6 +1,7 @@
 """The registry's ledger beside the offline log: set right after a kill, and asked before a build."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from features.core.applied import AppliedView
 from features.core.schedule import Interval
@@ -11,7 +12,7 @@ from features.stores.delta import Commit, FeatureLog
 
 def reconcile(registry: Registry, log: FeatureLog, view: AppliedView) -> None:
     """Record the commits that killed runs left untold: Delta's history tells them."""
-    known = max((commit.position for commit in registry.commits(view)), default=0)
+    known = registry.position_at(view, datetime.max.replace(tzinfo=UTC))
     snapshot = log.snapshot()
     if snapshot is None or snapshot.position <= known:
         return

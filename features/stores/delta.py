@@ -27,6 +27,8 @@ PUT, RETRACT = "put", "retract"
 # Delta cuts timestamps in statistics to milliseconds, the maximum too.
 _STATS_SLACK = timedelta(milliseconds=1)
 
+_HISTORY = 8
+
 # What Delta says to the loser: of a position, or of the table's creation (the prefix covers its kinds).
 _LOST_RACES = ("DELTA_CONCURRENT_", "DELTA_PROTOCOL_CHANGED", "DELTA_METADATA_CHANGED", "DELTA_PATH_EXISTS")
 
@@ -133,27 +135,32 @@ class FeatureLog:
             raise StorageError(
                 f"cannot write the log of {self._view.reference} at {self.path}: {first_line(exc)}"
             ) from exc
-        commit = next((c for c in self.commits() if c.position == position), None)
+        commit = next((c for c in self.commits(after=position - 1) if c.position == position), None)
         return commit if commit is not None and commit.run_id == run_id else None
 
     def commits(self, *, after: int = 0) -> list[Commit]:
         """The commits behind a position that Delta's history still tells of, newest first."""
         table = self._open()
-        found: list[Commit] = []
-        for entry in table.history() if table is not None else ():
-            # OPTIMIZE and other maintenance add rows to the history that are no commits of ours.
-            metadata = json.loads(entry.get("userMetadata") or "{}")
-            if metadata.get("view") != self._view.reference:
-                continue
-            if metadata["position"] <= after:
-                break
-            at = datetime.fromtimestamp(entry["timestamp"] / 1000, UTC)
-            found.append(
-                Commit(
-                    position=metadata["position"], version=entry["version"], committed_at=at, run_id=metadata["run_id"]
-                )
-            )
-        return found
+        if table is None:
+            return []
+        # The history is read from its end, so that asking for the last commit costs the same after years.
+        limit = _HISTORY
+        while True:
+            entries = table.history(limit)
+            found = [commit for commit in map(self._commit, entries) if commit is not None]
+            if len(entries) < limit or any(commit.position <= after for commit in found):
+                return [commit for commit in found if commit.position > after]
+            limit *= 8
+
+    def _commit(self, entry: dict[str, Any]) -> Commit | None:
+        # OPTIMIZE and other maintenance add entries that are no commits of ours.
+        metadata = json.loads(entry.get("userMetadata") or "{}")
+        if metadata.get("view") != self._view.reference:
+            return None
+        at = datetime.fromtimestamp(entry["timestamp"] / 1000, UTC)
+        return Commit(
+            position=metadata["position"], version=entry["version"], committed_at=at, run_id=metadata["run_id"]
+        )
 
     def _open(self) -> "DeltaTable | None":
         from deltalake import DeltaTable
