@@ -41,7 +41,8 @@ VIEW = '''
 
     SPEND = FeatureView(
         name="spend", entities=[CUSTOMER], sources=[PAYMENTS], transform=spend,
-        features=[Feature("cents", DType.INT64)], lookback=None, schedule="@daily", delay=timedelta(minutes=30), description="what was paid last", owner="me",
+        features=[Feature("cents", DType.INT64)],
+        lookback=None, schedule="@daily", delay=timedelta(minutes=30), description="what was paid last", owner="me",
     )
 '''
 TEST = """
