@@ -8,7 +8,7 @@ STAMP := $(VENV)/.set-up
 export PATH := $(BIN):$(PATH)
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: help setup demo test lint coverage bench stop clean lock
+.PHONY: help setup demo test lint bench stop clean lock
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12

@@ -92,9 +92,14 @@ class FeatureStore:
         cover(applied.schedule, since, until)
         again: tuple[BuildResult, ...] = ()
         if reprocess and applied.schedule is not None:
-            built = {entry.interval for entry in self.registry.ledger(applied) if entry.built}
-            past = [i for i in previous_intervals(applied.schedule, since, reprocess) if i in built]
-            again = tuple(self._builder.build(code, applied, i.start, i.end, nominal=until) for i in past)
+            past = previous_intervals(applied.schedule, since, reprocess)
+            judged = self.registry.ledger(applied, since=past[0].start, until=until)
+            built = {entry.interval for entry in judged if entry.built}
+            # A run that is cleared and run again years later learns of changes then, not when it was due.
+            nominal = None if built & set(cover(applied.schedule, since, until)) else until
+            again = tuple(
+                self._builder.build(code, applied, i.start, i.end, nominal=nominal) for i in past if i in built
+            )
         build = self._builder.build(code, applied, since, until)
         return MaterializeResult(build=build, reprocessed=again, load=self._loader.load(applied))
 
@@ -277,6 +282,7 @@ class FeatureStore:
         return code, applied
 
     def _pin(self, selection: Any, moment: datetime | None) -> Any:
+        from features.materialization.ledger import reconcile
         from features.stores.delta import FeatureLog
         from features.training.training_set import Pin
 
@@ -284,6 +290,7 @@ class FeatureStore:
         snapshot = log.snapshot()
         position = snapshot.position if snapshot is not None else 0
         if moment is not None:
+            reconcile(self.registry, log, selection.view)
             position = min(position, self.registry.position_at(selection.view, moment))
         return Pin(selection=selection, log=log, snapshot=snapshot, position=position)
 

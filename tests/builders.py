@@ -84,7 +84,8 @@ class Workshop:
     def __init__(self, spark: Any, folder: Path) -> None:
         self.spark = spark
         self.warehouse = str(folder / "warehouse")
-        self.registry = Registry.open(f"sqlite:///{folder / 'registry.db'}")
+        self.registry_url = f"sqlite:///{folder / 'registry.db'}"
+        self.registry = Registry.open(self.registry_url)
         self.online = MemoryStore()
         self.views: dict[str, FeatureView] = {}
 

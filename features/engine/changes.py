@@ -51,7 +51,7 @@ def difference(rows: "DataFrame", logged: "DataFrame", view: ViewSpec, nominal: 
     """Corrections, new rows and retractions that turn the current rows of these intervals into `rows`.
 
     Compared by (key, event), an imported log's by (key, event, created) as well; over features alone. What is appended
-    is created at least a microsecond later than all that was appended for that (key, event) before.
+    is created at least a microsecond later than all that was appended for that (key, event) of the interval before.
 
     Args:
         rows: the run's output: keys, event, created (null: the run's), features, `_interval`.

@@ -17,6 +17,8 @@ _ALWAYS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.sql.session.timeZone": "UTC",
+    # Instants in files as instants in microseconds: Spark's default is an old type that other readers take for naive.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     # Arrow on both sides of Python, in microseconds, without a silent slow path.
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.execution.arrow.pyspark.fallback.enabled": "false",

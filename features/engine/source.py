@@ -2,9 +2,10 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from features.core.definitions import BatchSource
+from features.core.times import from_micros
 from features.errors import NotFoundError, SourceError, TimeError
 from features.stores.delta import AVAILABLE, micros_literal
 from features.stores.spark_errors import first_line, spark_errors
@@ -12,7 +13,9 @@ from features.stores.spark_errors import first_line, spark_errors
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
-_OFFSET = r"(Z|[+-]\d{2}(:?\d{2})?)$"
+_OFFSET = r"\d{2}:\d{2}(:\d{2}(\.\d+)?)? *(Z|[+-]\d{2}(:?\d{2})?)$"
+# Spark wants seconds, and a time where a zone is told.
+_DAY_ALONE, _NO_SECONDS = r"^(\d{4}-\d{2}-\d{2})$", r"^(\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2})(?!:)"
 
 
 def read_source(spark: "SparkSession", source: BatchSource, start: datetime, end: datetime) -> "DataFrame":
@@ -25,10 +28,23 @@ def read_source(spark: "SparkSession", source: BatchSource, start: datetime, end
         SourceError: nothing is there, it cannot be read, or a time column is missing or of another type.
         TimeError: a time is naive and the source declares no timezone, or is null and `null_timestamp` is "refuse".
     """
+    frame = _load(spark, source)
+    fields = [f for f in (source.timestamp_field, source.created_timestamp_field) if f is not None]
+    own = _timed(_prune(frame, source, start, end), source, fields, start, end)
+    since = start
+    if source.created_timestamp_field is not None:
+        # A late row is of an earlier time, and needs the history of that time.
+        since = min(start, _earliest_event(own, source) or start)
+    since -= source.history
+    if since == start:
+        return own
+    return _timed(_prune(frame, source, since, end), source, fields, since, end)
+
+
+def _timed(frame: "DataFrame", source: BatchSource, fields: list[str], start: datetime, end: datetime) -> "DataFrame":
+    """The rows available in [start, end), their times as instants."""
     from pyspark.sql import functions as F
 
-    frame = _prune(_load(spark, source), source, start, end)
-    fields = [f for f in (source.timestamp_field, source.created_timestamp_field) if f is not None]
     for field in fields:
         frame = frame.withColumn(field, _instant(frame, source, field))
     _check_nulls(frame, source, fields)
@@ -37,8 +53,22 @@ def read_source(spark: "SparkSession", source: BatchSource, start: datetime, end
     for field in fields:
         known = known & F.col(_quoted(field)).isNotNull()
     frame = frame.where(known).withColumn(AVAILABLE, available)
-    since, until = micros_literal(start - source.history), micros_literal(end)
-    return frame.where((F.col(AVAILABLE) >= since) & (F.col(AVAILABLE) < until))
+    return frame.where((F.col(AVAILABLE) >= micros_literal(start)) & (F.col(AVAILABLE) < micros_literal(end)))
+
+
+def _earliest_event(frame: "DataFrame", source: BatchSource) -> datetime | None:
+    from pyspark.sql import functions as F
+
+    found = _collect(frame.agg(F.min(F.unix_micros(_quoted(source.timestamp_field)))), source)
+    return from_micros(found[0]) if found and found[0] is not None else None
+
+
+def _collect(frame: "DataFrame", source: BatchSource) -> Any:
+    """The first row of a frame over a source. Raises: SourceError: it cannot be read."""
+    try:
+        return frame.first()
+    except spark_errors() as exc:
+        raise SourceError(f"source {source.name!r} at {source.path!r} cannot be read: {first_line(exc)}") from exc
 
 
 def _load(spark: "SparkSession", source: BatchSource) -> "DataFrame":
@@ -65,12 +95,13 @@ def _load(spark: "SparkSession", source: BatchSource) -> "DataFrame":
 
 
 def _prune(frame: "DataFrame", source: BatchSource, start: datetime, end: datetime) -> "DataFrame":
+    """The files of the days [start, end], where the source is kept by day."""
     from pyspark.sql import functions as F
 
     if source.partition_field is None:
         return frame
     day = F.col(_quoted(source.partition_field)).cast("date")
-    first, last = (start - source.history).date(), end.date()
+    first, last = start.date(), end.date()
     return frame.where((day >= F.lit(first)) & (day <= F.lit(last)))
 
 
@@ -85,25 +116,18 @@ def _instant(frame: "DataFrame", source: BatchSource, field: str) -> "Column":
     if kind not in ("timestamp_ntz", "date", "string"):
         hint = "timestamps, dates, or ISO text"
         raise SourceError(f"source {source.name!r}: column {field!r} is {kind}, its times must be {hint}")
-    naive = column.isNotNull() if kind != "string" else ~F.rtrim(column).rlike(_OFFSET)
-    if source.timezone is None:
-        if kind != "string" or not frame.where(naive).isEmpty():
-            raise TimeError(
-                f"source {source.name!r}: times in {field!r} are naive ({kind}); "
-                'declare timezone="UTC" or the zone that they are in, or write them with an offset'
-            )
-        zoned = column
-    else:
-        zoned = F.when(naive, F.concat_ws(" ", column.cast("string"), F.lit(source.timezone))).otherwise(
-            column.cast("string")
+    text = column.cast("string")
+    text = F.regexp_replace(F.regexp_replace(F.trim(text), _DAY_ALONE, "$1 00:00:00"), _NO_SECONDS, "$1:00")
+    naive = column.isNotNull() & ~text.rlike(_OFFSET)
+    if source.timezone is None and (kind != "string" or _collect(frame.where(naive).select(naive), source)):
+        raise TimeError(
+            f"source {source.name!r}: times in {field!r} are naive ({kind}); "
+            'declare timezone="UTC" or the zone that they are in, or write them with an offset'
         )
-    parsed = zoned.try_cast("timestamp")
-    wrong = frame.where(column.isNotNull() & parsed.isNull())
-    if kind == "string" and not wrong.isEmpty():
-        sample = wrong.select(column).first()
-        raise SourceError(
-            f"source {source.name!r}: {field!r} holds {sample[0] if sample else None!r}, which is no time"
-        )
+    parsed = F.when(naive, F.concat_ws(" ", text, F.lit(source.timezone))).otherwise(text).try_cast("timestamp")
+    wrong = _collect(frame.where(column.isNotNull() & parsed.isNull()).select(column.cast("string")), source)
+    if wrong:
+        raise SourceError(f"source {source.name!r}: {field!r} holds {wrong[0]!r}, which is no time")
     return parsed
 
 
@@ -113,10 +137,7 @@ def _check_nulls(frame: "DataFrame", source: BatchSource, fields: list[str]) -> 
     if source.null_timestamp == "drop":
         return
     counts = [F.count_if(F.col(_quoted(f)).isNull()).alias(f"n{i}") for i, f in enumerate(fields)]
-    try:
-        found = frame.select(*counts).first()
-    except spark_errors() as exc:
-        raise SourceError(f"source {source.name!r} at {source.path!r} cannot be read: {first_line(exc)}") from exc
+    found = _collect(frame.select(*counts), source)
     for field, count in zip(fields, found or (), strict=False):
         if count:
             raise TimeError(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from features.core.definitions import FeatureView, ViewSpec
 from features.core.dtypes import DType
 from features.core.schedule import Interval
+from features.core.times import format_instant, from_micros
 from features.errors import DuplicateRowsError, FeatureStoreError, NotFoundError, SourceError, TransformError
 from features.stores.delta import AVAILABLE, CREATED, EVENT, INTERVAL, micros_literal
 from features.stores.spark_errors import first_line, is_unreadable_file, spark_errors
@@ -135,6 +136,7 @@ def check_rows(rows: "DataFrame", view: ViewSpec, name: str) -> int:
             F.count_if(F.col(EVENT) > F.col(INTERVAL)).alias("ahead"),
             F.count_if(clash).alias("clashes"),
             F.count_if(F.col(CREATED).isNull()).alias("null_created"),
+            F.count_if(_beyond_years(rows, view)).alias("beyond"),
         ),
         name,
     )
@@ -142,6 +144,11 @@ def check_rows(rows: "DataFrame", view: ViewSpec, name: str) -> int:
         column = EVENT if found["null_events"] else AVAILABLE
         count = found["null_events"] or found["null_available"]
         raise TransformError(f"transform of {name!r} returned {count} rows with a null {column}; filter or repair them")
+    if found["beyond"]:
+        raise TransformError(
+            f"transform of {name!r} returned {found['beyond']} rows with a time outside the years 1 to 9999, "
+            f"such as {_sample(rows.where(_beyond_years(rows, view)), view, timed=False)}"
+        )
     if found["late"]:
         raise TransformError(
             f"transform of {name!r} returned {found['late']} rows available at or after the end of the range; "
@@ -176,6 +183,17 @@ def collect_one(frame: "DataFrame", name: str) -> Any:
         raise TransformError(f"transform of {name!r} failed: {first_line(exc)}") from exc
 
 
+def _beyond_years(rows: "DataFrame", view: ViewSpec) -> "Column":
+    """Whether a time of a row is one that Python, and so most readers, cannot hold."""
+    from pyspark.sql import functions as F
+
+    beyond = F.lit(False)
+    for name, kind in rows.select(*view.join_keys, EVENT, *(f.name for f in view.features)).dtypes:
+        if kind in ("timestamp", "date"):
+            beyond = beyond | ~F.coalesce(F.year(f"`{name}`").between(1, 9999), F.lit(True))
+    return beyond
+
+
 def _column(view: FeatureView, frame: "DataFrame", name: str, dtype: DType) -> "Column":
     from pyspark.sql import functions as F
 
@@ -197,10 +215,14 @@ def _widens(kind: str, dtype: DType) -> bool:
     return kind == "void" or kind in _WIDENS.get(dtype.spark, ())
 
 
-def _sample(rows: "DataFrame", view: ViewSpec) -> str:
-    found = rows.select(*view.join_keys, EVENT).limit(_SAMPLE).collect()
-    keys = [", ".join(f"{key}={row[key]!r}" for key in view.join_keys) + f" at {row[EVENT]}" for row in found]
-    return "; ".join(keys)
+def _sample(rows: "DataFrame", view: ViewSpec, *, timed: bool = True) -> str:
+    from pyspark.sql import functions as F
+
+    # As text and microseconds: Python would show a timestamp in the zone of this machine.
+    keys = [F.col(f"`{key}`").cast("string").alias(key) for key in view.join_keys]
+    found = rows.select(*keys, F.unix_micros(EVENT).alias(EVENT)).limit(_SAMPLE).collect()
+    shown = [(", ".join(f"{key}={row[key]!r}" for key in view.join_keys), row[EVENT]) for row in found]
+    return "; ".join(f"{keys} at {format_instant(from_micros(event))}" if timed else keys for keys, event in shown)
 
 
 def _failure(view: FeatureView, why: str) -> TransformError:

@@ -38,7 +38,10 @@ def backfill(
 
 
 def _next_chunk(builder: Builder, applied: AppliedView, ahead: list[Interval], *, every: bool) -> list[Interval]:
-    fresh = {e.interval for e in builder.registry.ledger(applied) if e.built and not e.stale}
+    if not ahead:
+        return []
+    judged = builder.registry.ledger(applied, since=ahead[0].start, until=ahead[-1].end)
+    fresh = {entry.interval for entry in judged if entry.built and not entry.stale}
     chunk: list[Interval] = []
     for interval in ahead:
         if every or interval not in fresh:

@@ -19,12 +19,12 @@ from features.engine.session import persisted
 from features.engine.source import read_source
 from features.engine.transform import assign_intervals, check_rows, collapse, collect_one, run_transform
 from features.errors import FeatureStoreError, RefusedError, StorageError
-from features.materialization.ledger import check_overlap, reconcile, record_commit
-from features.materialization.quarantine import Quarantine
+from features.materialization.ledger import Told, check_overlap, reconcile, record_commit, tell
 from features.materialization.results import BuildResult
 from features.quality import GateRefusedError, Verdict, judge
 from features.registry import IntervalOutcome, Registry
 from features.stores.delta import EVENT, INTERVAL, OP, RETRACT, Commit, FeatureLog, Snapshot, micros_literal
+from features.stores.quarantine import Quarantine
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 # Each lost race means that another run of the same view has committed; so many in a row is a fault.
 _ATTEMPTS = 5
+_ROWS_PER_FILE = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +127,7 @@ class _Run:
         self.builder.registry.record_validation(self.run_id, results)
 
     def _publish(self, verdict: Verdict, count: int) -> BuildResult:
+        filled = set(self._filled(verdict, count))
         for _ in range(_ATTEMPTS):
             snapshot = self.log.snapshot()
             reruns = self._reruns(snapshot)
@@ -134,10 +136,11 @@ class _Run:
                 totals = self._totals(appended)
                 if self.applied.is_imported and totals and set(totals) & reruns:
                     raise self._changed_import(totals, reruns)
-                commit = self._append(appended, snapshot, sum(t["rows"] for t in totals.values()))
+                told = self._tell(totals, filled, reruns)
+                commit = self._append(appended, snapshot, told)
             if commit is not None or not totals:
                 self._quarantine(verdict)
-                return self._finish(totals, verdict, count, commit, snapshot, reruns)
+                return self._finish(totals, told, verdict, count, commit, snapshot)
             logger.warning("another run committed first: comparing again", extra={"view": self.applied.reference})
         raise StorageError(
             f"other runs of {self.applied.reference} committed first, {_ATTEMPTS} times in a row; run it again, alone"
@@ -147,7 +150,9 @@ class _Run:
         """The ends of the intervals that were built before: by the ledger, or by what a killed run left in the log."""
         from pyspark.sql import functions as F
 
-        built = {e.interval.end for e in self.builder.registry.ledger(self.applied) if e.built}
+        start, end = self.intervals[0].start, self.intervals[-1].end
+        judged = self.builder.registry.ledger(self.applied, since=start, until=end)
+        built = {entry.interval.end for entry in judged if entry.built}
         ends = {interval.end for interval in self.intervals}
         missing = sorted(ends - built)
         if missing and snapshot is not None and self.log.may_hold(snapshot, missing):
@@ -186,15 +191,21 @@ class _Run:
             ends[r["end"]]: {name: r[name] for name in ("rows", "corrections", "retractions")} for r in listed["all"]
         }
 
-    def _append(self, appended: "DataFrame", snapshot: Snapshot | None, rows: int) -> Commit | None:
+    def _tell(self, totals: Mapping[datetime, Mapping[str, int]], filled: set[datetime], reruns: set[datetime]) -> Told:
+        rows = {end: total["rows"] for end, total in totals.items()}
+        changed = [end for end in totals if end in reruns]
+        return tell(self.intervals, filled=filled, rows=rows, changed=changed, view=self.applied)
+
+    def _append(self, appended: "DataFrame", snapshot: Snapshot | None, told: Told) -> Commit | None:
+        rows = sum(count for *_, count in told.intervals)
         if not rows:
             return None
         keys = list(self.applied.join_keys)
-        files = max(1, rows // 1_000_000)
+        files = max(1, rows // _ROWS_PER_FILE)
         parts = appended.coalesce(1) if files == 1 else appended.repartitionByRange(files, *keys, EVENT)
         ordered = parts.sortWithinPartitions(*keys, EVENT)
         position = (snapshot.position if snapshot is not None else 0) + 1
-        return self.log.append(ordered, position=position, run_id=self.run_id)
+        return self.log.append(ordered, position=position, run_id=self.run_id, note=told.note())
 
     def _quarantine(self, verdict: Verdict) -> None:
         quarantine = Quarantine(self.builder.spark, self.builder.warehouse, self.applied)
@@ -211,32 +222,18 @@ class _Run:
     def _finish(
         self,
         totals: Mapping[datetime, Mapping[str, int]],
+        told: Told,
         verdict: Verdict,
         count: int,
         commit: Commit | None,
         before: Snapshot | None,
-        reruns: set[datetime],
     ) -> BuildResult:
         registry = self.builder.registry
+        after = commit or before
+        position, version = (after.position, after.version) if after is not None else (None, None)
+        told.record(registry, self.applied, self.run_id, position=position, version=version)
         if commit is not None:
             record_commit(registry, self.applied, commit)
-        position = commit.position if commit is not None else before.position if before is not None else None
-        version = commit.version if commit is not None else before.version if before is not None else None
-        filled = set(self._filled(verdict, count))
-        outcomes = [
-            IntervalOutcome(
-                interval=interval,
-                status="built" if interval.end in filled else "empty",
-                rows=totals.get(interval.end, {}).get("rows", 0),
-                position=position,
-                delta_version=version,
-            )
-            for interval in self.intervals
-        ]
-        registry.record_intervals(self.applied, self.run_id, outcomes)
-        changed = [end for end in totals if end in reruns]
-        if changed and self.applied.history:
-            registry.mark_stale(self.applied, after=self.intervals[-1].end, until=max(changed) + self.applied.history)
         sums = {name: sum(t[name] for t in totals.values()) for name in ("rows", "corrections", "retractions")}
         status = "empty" if count == 0 else "built" if totals else "unchanged"
         counts = {**sums, "quarantined": verdict.quarantined_rows}

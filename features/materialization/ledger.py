@@ -1,27 +1,97 @@
-"""The registry's ledger beside the offline log: set right after a kill, and asked before a build."""
+"""The registry's ledger beside the offline log: what a run made of its intervals, told in both.
+
+A commit carries a note of all that the registry is to be told of it. The registry's record of the commit is written
+last: while it is missing, the next run, or the next read as of a moment, tells the rest again.
+"""
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from features.core.applied import AppliedView
 from features.core.schedule import Interval
+from features.core.times import from_micros, to_micros
 from features.errors import IntervalError
-from features.registry import Registry
+from features.registry import IntervalOutcome, Registry
 from features.stores.delta import Commit, FeatureLog
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """What the ledger is to be told of one run. Times are int64 microseconds, so that a commit can carry it as JSON.
+
+    intervals: start, end, status and appended rows of each. stale: the range in which built intervals are now stale.
+    """
+
+    intervals: Sequence[tuple[int, int, str, int]]
+    stale: tuple[int, int] | None = None
+
+    def note(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+    def record(
+        self, registry: Registry, view: AppliedView, run_id: str, *, position: int | None, version: int | None
+    ) -> None:
+        """Tell the ledger; twice does no harm."""
+        outcomes = [
+            IntervalOutcome(
+                interval=Interval(from_micros(start), from_micros(end)),
+                status=status,
+                rows=rows,
+                position=position,
+                delta_version=version,
+            )
+            for start, end, status, rows in self.intervals
+        ]
+        registry.record_intervals(view, run_id, outcomes)
+        if self.stale is not None:
+            after, until = self.stale
+            registry.mark_stale(view, after=from_micros(after), until=from_micros(until))
+
+
+def tell(
+    intervals: Sequence[Interval],
+    *,
+    filled: set[datetime],
+    rows: dict[datetime, int],
+    changed: Sequence[datetime],
+    view: AppliedView,
+) -> Told:
+    """What a run has to tell.
+
+    Args:
+        intervals: of the run. filled: the ends of those that got rows from the transform.
+        rows: appended, by the end of their interval. changed: the ends of built intervals that rows were appended to.
+        view: whose history says how far a change reaches.
+    """
+    stale = None
+    if changed and view.history:
+        stale = (to_micros(intervals[-1].end), to_micros(max(changed) + view.history))
+    return Told(
+        intervals=[
+            (to_micros(i.start), to_micros(i.end), "built" if i.end in filled else "empty", rows.get(i.end, 0))
+            for i in intervals
+        ],
+        stale=stale,
+    )
+
+
 def reconcile(registry: Registry, log: FeatureLog, view: AppliedView) -> None:
-    """Record the commits that killed runs left untold: Delta's history tells them."""
+    """Tell the registry of the commits that killed runs left untold."""
     known = registry.position_at(view, datetime.max.replace(tzinfo=UTC))
     snapshot = log.snapshot()
     if snapshot is None or snapshot.position <= known:
         return
     for commit in reversed(log.commits(after=known)):
+        told = Told(intervals=commit.note["intervals"], stale=commit.note["stale"])
+        told.record(registry, view, commit.run_id, position=commit.position, version=commit.version)
         record_commit(registry, view, commit)
 
 
 def record_commit(registry: Registry, view: AppliedView, commit: Commit) -> None:
-    """Record one commit; once is enough, and twice does no harm."""
+    """Record one commit, after all else that it told; once is enough, and twice does no harm."""
     registry.record_commit(
         view,
         position=commit.position,
@@ -39,10 +109,9 @@ def check_overlap(registry: Registry, view: AppliedView, intervals: Sequence[Int
     if view.schedule is not None:
         return
     (mine,) = intervals
-    for entry in registry.ledger(view):
-        other = entry.interval
-        if entry.built and other != mine and mine.start < other.end and other.start < mine.end:
+    for entry in registry.ledger(view, since=mine.start, until=mine.end):
+        if entry.built and entry.interval != mine:
             raise IntervalError(
-                f"{mine} overlaps {other}, which {view.reference} was built over; "
+                f"{mine} overlaps {entry.interval}, which {view.reference} was built over; "
                 "build that very range again, or one that lies apart from it"
             )

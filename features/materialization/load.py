@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SAMPLE = 100
+# A row whose TTL is shorter may be gone when it is read back.
+_EXPIRING_SECONDS = 600
 # Cassandra's longest TTL; a row that lives longer has none.
 _MAX_TTL_SECONDS = 20 * 365 * 24 * 3600
 
@@ -67,15 +69,16 @@ class Loader:
     def _load(self, applied: AppliedView, *, full: bool) -> tuple[LoadResult, int | None]:
         log = FeatureLog(self.spark, self.warehouse, applied)
         snapshot = log.snapshot()
-        self.online.create(applied)
+        is_new = self.online.create(applied)
         if snapshot is None:
             return LoadResult(rows=0, deleted=0, delta_version=None), None
         position = snapshot.position
-        checkpoint = self.registry.checkpoint(applied, target=self.online.target)
+        # A table that was dropped, or lost with its cluster, holds nothing of what the checkpoint says.
+        checkpoint = 0 if is_new else self.registry.checkpoint(applied, target=self.online.target)
         if checkpoint > position:
             raise OnlineStoreError(
                 f"{applied.online_table} was loaded up to position {checkpoint}, but the log at {log.path} ends at "
-                f"{position}: it is another log. Restore it, or drop the table and reset the checkpoint"
+                f"{position}: it is another log. Restore the log, or drop the table and load again"
             )
         if checkpoint == position and not full:
             return LoadResult(rows=0, deleted=0, delta_version=snapshot.version), position
@@ -149,6 +152,8 @@ class Loader:
 def _same(row: dict[str, Any], online: OnlineRow | None, names: Sequence[str]) -> bool:
     if row[DELETE]:
         return online is None
+    if online is None and row[TTL_SECONDS] is not None and row[TTL_SECONDS] <= _EXPIRING_SECONDS:
+        return True
     if (
         online is None
         or to_micros(row[EVENT]) != online.event_micros

@@ -18,9 +18,20 @@ from features.registry.schema import ledger
 class Ledger(Part):
     """Which intervals are built, and which of them are stale."""
 
-    def ledger(self, view: AppliedView) -> tuple[LedgerEntry, ...]:
-        """The intervals of a view version that any run has judged, by their start."""
+    def ledger(
+        self, view: AppliedView, *, since: datetime | None = None, until: datetime | None = None
+    ) -> tuple[LedgerEntry, ...]:
+        """The intervals of a view version that any run has judged, by their start.
+
+        Args:
+            view: the version.
+            since, until: only intervals that overlap [since, until); None: no bound.
+        """
         query = select(ledger).where(_of(view)).order_by(ledger.c.interval_start, ledger.c.interval_end)
+        if since is not None:
+            query = query.where(ledger.c.interval_end > since)
+        if until is not None:
+            query = query.where(ledger.c.interval_start < until)
         with self._database.read() as connection:
             return tuple(_entry(row) for row in connection.execute(query))
 

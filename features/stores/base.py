@@ -57,8 +57,8 @@ class OnlineStore(Protocol):
     def target(self) -> str:
         """Which store this is, such as `cassandra://127.0.0.1:9042/features`: checkpoints are kept for each."""
 
-    def create(self, view: AppliedView) -> None:
-        """Make the table of a view version, and what it needs, where it is missing.
+    def create(self, view: AppliedView) -> bool:
+        """Make the table of a view version, and what it needs, where it is missing; whether it was.
 
         Raises: OnlineStoreError: the store cannot be reached, or a table of that name has other columns.
         """

@@ -47,8 +47,8 @@ class CassandraStore(OnlineStore):
         """Hosts, port and keyspace."""
         return online_target(self._settings)
 
-    def create(self, view: AppliedView) -> None:
-        """Make the keyspace and the view's table where they are missing.
+    def create(self, view: AppliedView) -> bool:
+        """Make the keyspace and the view's table where they are missing; whether the table was.
 
         Raises: OnlineStoreError: Cassandra cannot be reached, or a table of that name has other columns.
         """
@@ -66,7 +66,8 @@ class CassandraStore(OnlineStore):
                     )
                 )
             found = self._find_columns(session, view)
-            if not found:
+            is_new = not found
+            if is_new:
                 session.execute(cql.create_table(settings.keyspace, view))
                 found = self._find_columns(session, view)
         except VENDOR_ERRORS as exc:
@@ -75,8 +76,9 @@ class CassandraStore(OnlineStore):
         if differences:
             raise OnlineStoreError(
                 f"table {settings.keyspace}.{view.online_table} is not the one of {view.reference}: "
-                f"{'; '.join(differences)}; drop it or set another online.keyspace, then run `features apply`"
+                f"{'; '.join(differences)}; drop it, or set another online.keyspace, then load again"
             )
+        return is_new
 
     def write(self, view: AppliedView, winners: "DataFrame", *, position: int) -> Written:
         """Put or delete each row from the executors, whole rows, at a log position. See `OnlineStore.write`."""

@@ -6,12 +6,13 @@ shows the writer's own run at that position.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from features.core.applied import AppliedView
+from features.core.dtypes import DType
 from features.core.times import to_micros
 from features.errors import StorageError
 from features.stores.spark_errors import first_line, spark_errors
@@ -43,12 +44,16 @@ class Snapshot:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Commit:
-    """One append: its position, the Delta version that it made, when, and by which run."""
+    """One append: its position, the Delta version that it made, when, by which run, and what that run noted of it.
+
+    note: plain JSON, for who has to set the registry right after a kill.
+    """
 
     position: int
     version: int
     committed_at: datetime
     run_id: str
+    note: Mapping[str, Any]
 
 
 class FeatureLog:
@@ -62,7 +67,15 @@ class FeatureLog:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns, in the order of the table. The ones that prune files stand first."""
-        return (*self._view.join_keys, EVENT, CREATED, OP, SEQ, INTERVAL, *(f.name for f in self._view.features))
+        return (*self._own_columns, *(f.name for f in self._view.features))
+
+    @property
+    def _own_columns(self) -> tuple[str, ...]:
+        return (*self._view.join_keys, EVENT, CREATED, OP, SEQ, INTERVAL)
+
+    def _has_statistics(self, key: str) -> bool:
+        dtype = self._view.join_keys[key]
+        return dtype not in (DType.BOOL, DType.BYTES)
 
     def snapshot(self) -> Snapshot | None:
         """The newest version, or None before the first commit. Raises: StorageError: the table cannot be read."""
@@ -94,29 +107,31 @@ class FeatureLog:
             return False
         if table.version() != snapshot.version:
             table.load_as_version(snapshot.version)
-        actions: dict[str, list[Any]] = pa.table(table.get_add_actions(flatten=True)).to_pydict()
-        rows = len(actions["path"])
-        lows = actions.get(f"min.{INTERVAL}", [None] * rows)
-        highs = actions.get(f"max.{INTERVAL}", [None] * rows)
+        actions = pa.table(table.get_add_actions(flatten=True))
+        if not {f"min.{INTERVAL}", f"max.{INTERVAL}"} <= set(actions.column_names):
+            return bool(actions.num_rows)
+        lows, highs = (actions[f"{end}.{INTERVAL}"].to_pylist() for end in ("min", "max"))
         first, last = min(intervals), max(intervals)
-        return any(
-            low is None or high is None or (low <= last and high + _STATS_SLACK >= first)
-            for low, high in zip(lows, highs, strict=True)
-        )
+        for low, high in zip(lows, highs, strict=True):
+            if low is None or high is None or (low <= last and high + _STATS_SLACK >= first):
+                return True
+        return False
 
-    def append(self, rows: "DataFrame", *, position: int, run_id: str) -> Commit | None:
+    def append(self, rows: "DataFrame", *, position: int, run_id: str, note: Mapping[str, Any]) -> Commit | None:
         """Append rows as the commit of a position, or None where another run has taken it: read again and compare.
 
         Args:
             rows: the log's columns; `_seq` is set here.
             position: the last position of the snapshot that the rows were compared against, plus one.
-            run_id: told in the commit's metadata.
+            run_id, note: told in the commit's metadata.
 
         Raises: StorageError: the table cannot be written.
         """
         from pyspark.sql import functions as F
 
-        metadata = {"run_id": run_id, "position": position, "view": self._view.reference}
+        metadata = {"run_id": run_id, "position": position, "view": self._view.reference, "note": note}
+        # Delta keeps no statistics of these types, and refuses a table that asks for them.
+        counted = [c for c in self._own_columns if c not in self._view.join_keys or self._has_statistics(c)]
         writer = (
             rows.withColumn(SEQ, F.lit(position).cast("bigint"))
             .select(*self.columns)
@@ -125,7 +140,7 @@ class FeatureLog:
             .option("txnAppId", self._view.reference)
             .option("txnVersion", position)
             .option("userMetadata", json.dumps(metadata))
-            .option("delta.dataSkippingStatsColumns", ",".join(self.columns[: -len(self._view.features)]))
+            .option("delta.dataSkippingStatsColumns", ",".join(counted))
         )
         try:
             writer.save(self.path)
@@ -159,7 +174,11 @@ class FeatureLog:
             return None
         at = datetime.fromtimestamp(entry["timestamp"] / 1000, UTC)
         return Commit(
-            position=metadata["position"], version=entry["version"], committed_at=at, run_id=metadata["run_id"]
+            position=metadata["position"],
+            version=entry["version"],
+            committed_at=at,
+            run_id=metadata["run_id"],
+            note=metadata.get("note", {}),
         )
 
     def _open(self) -> "DeltaTable | None":

@@ -66,15 +66,17 @@ class MemoryStore(OnlineStore):
         """A name of this object's own: another one holds other rows."""
         return self._target
 
-    def create(self, view: AppliedView) -> None:
-        """Make the view's table where it is missing. Raises: OnlineStoreError: it exists with other columns."""
+    def create(self, view: AppliedView) -> bool:
+        """Make the view's table where it is missing; whether it was. Raises: OnlineStoreError: it has other columns."""
         columns = dict(view.join_keys) | {feature.name: feature.dtype for feature in view.features}
         with self._lock:
+            is_new = view.online_table not in self._tables
             self._tables.setdefault(view.online_table, {})
             if self._columns.setdefault(view.online_table, columns) != columns:
                 raise OnlineStoreError(
                     f"table {view.online_table} in memory has other columns than {view.reference}; open a new store"
                 )
+        return is_new
 
     def write(self, view: AppliedView, winners: "DataFrame", *, position: int) -> Written:
         """Put or delete each row at a log position. The frame is collected: it must fit into memory."""

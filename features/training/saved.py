@@ -77,11 +77,10 @@ def save_training_set(
     folder = f"{warehouse.rstrip('/')}/training_sets/{name}/{uuid4().hex}"
     spark = training_set.spark
     frame = training_set.to_spark()
-    spine = frame.drop(*training_set.columns)
     _write(frame, f"{folder}/data")
-    _write(spine, f"{folder}/spine")
-    # What lies on disk is what is hashed.
-    written = spark.read.parquet(f"{folder}/data")
+    # What lies on disk is what is hashed and rebuilt: a spine that Spark computes twice need not be the same twice.
+    written = read_saved(spark, f"{folder}/data")
+    _write(written.drop(*training_set.columns), f"{folder}/spine")
     content = {
         "content_hash": content_hash(written),
         "rows": written.count(),

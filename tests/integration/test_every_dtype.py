@@ -62,14 +62,21 @@ COLUMNS: list[tuple[str, DType, pa.DataType, list[Any]]] = [
     ),
 ]
 KEYS = [
-    ("a", 1, at("2024-01-01")),
-    ("ab", -(2**63), EARLY),
-    ("東京", 2**63 - 1, LATE),
-    (" ", 0, BEFORE_1970),
-    ("a:b", 1, at("2024-01-01")),
+    ("a", 1, at("2024-01-01"), True, b"\x00"),
+    ("ab", -(2**63), EARLY, False, b"x"),
+    ("東京", 2**63 - 1, LATE, True, bytes(range(256))),
+    (" ", 0, BEFORE_1970, False, b"\x00"),
+    ("a:b", 1, at("2024-01-01"), True, b"\x00"),
 ]
-ALL_NULL = ("nothing", 0, at("2024-01-01"))
-THING = Entity(name="thing", join_keys={"name": DType.STRING, "number": DType.INT64, "since": DType.TIMESTAMP})
+ALL_NULL = ("nothing", 0, at("2024-01-01"), False, b"\x00")
+KEY_TYPES = {
+    "name": (DType.STRING, pa.string()),
+    "number": (DType.INT64, pa.int64()),
+    "since": (DType.TIMESTAMP, UTC_MICROS),
+    "open": (DType.BOOL, pa.bool_()),
+    "code": (DType.BYTES, pa.binary()),
+}
+THING = Entity(name="thing", join_keys={name: dtype for name, (dtype, _) in KEY_TYPES.items()})
 
 
 def alike(a: Any, b: Any) -> bool:
@@ -96,9 +103,7 @@ def workshop(request: pytest.FixtureRequest, spark: "SparkSession", tmp_path: Pa
 def test_every_value_of_every_dtype_comes_back_unchanged(workshop: Workshop, tmp_path: Path) -> None:
     keys = [*KEYS, ALL_NULL]
     table = {
-        "name": pa.array([k[0] for k in keys], pa.string()),
-        "number": pa.array([k[1] for k in keys], pa.int64()),
-        "since": pa.array([k[2] for k in keys], UTC_MICROS),
+        **{name: pa.array([k[n] for k in keys], kind) for n, (name, (_, kind)) in enumerate(KEY_TYPES.items())},
         "paid_at": pa.array([at(f"2024-01-01 10:00:00.00000{n}") for n in range(len(keys))], UTC_MICROS),
         **{name: pa.array([*values, None], kind) for name, _, kind, values in COLUMNS},
     }
@@ -113,7 +118,7 @@ def test_every_value_of_every_dtype_comes_back_unchanged(workshop: Workshop, tmp
     assert workshop.build(view, "2024-01-01", "2024-01-02").status == "unchanged"
     assert workshop.load(view).rows == len(keys)
     client = OnlineClient(workshop.registry, workshop.online)
-    rows = [{"name": k[0], "number": k[1], "since": k[2]} for k in keys]
+    rows = [dict(zip(KEY_TYPES, key, strict=True)) for key in keys]
     answer = client.get(features=["thing"], entity_rows=rows)
     for name, _, _, values in COLUMNS:
         for key, wanted, found in zip(keys, [*values, None], answer.to_dict()[name], strict=True):

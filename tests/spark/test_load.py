@@ -93,6 +93,7 @@ def test_a_log_that_ends_before_the_checkpoint_is_another_log(workshop: Workshop
     view = make_view(sources=[payments_source(source)])
     applied = workshop.apply(view)
     workshop.build(view, DAY1, DAY2)
+    workshop.load(view)
     workshop.registry.move_checkpoint(applied, target=workshop.online.target, position=7)
     with pytest.raises(OnlineStoreError, match=r"loaded up to position 7, but the log .* ends at 1"):
         workshop.load(view)
@@ -112,3 +113,13 @@ def test_a_row_that_someone_else_wrote_over_keeps_the_checkpoint_where_it_was(wo
     with pytest.raises(OnlineStoreError, match="holds another row of customer='a'"):
         workshop.load(view)
     assert workshop.registry.checkpoint(applied, target=workshop.online.target) == 0
+
+
+def test_a_table_that_was_dropped_is_filled_again(workshop: Workshop, source: Path) -> None:
+    view = make_view(sources=[payments_source(source)])
+    workshop.apply(view)
+    workshop.build(view, DAY1, DAY3)
+    workshop.load(view)
+    workshop.online._tables.clear()
+    workshop.online._columns.clear()
+    assert (workshop.load(view).rows, workshop.served(view, ("a",), ("b",))) == (2, [(2.0,), (5.0,)])

@@ -198,6 +198,19 @@ def test_reprocess_takes_late_changes_in_as_known_from_this_run_on(opened: Opene
     assert found["amount"].to_pylist() == [1.0, 2.0]
 
 
+def test_a_run_that_is_cleared_and_run_again_learns_of_changes_when_it_runs(opened: Opened) -> None:
+    opened.store.materialize("last", DAY1, DAY2)
+    opened.store.materialize("last", DAY2, DAY3)
+    write_payments(opened.payments, [("a", "2024-01-01 10:00", 7.0), *PAYMENTS[1:]])
+    assert opened.store.materialize("last", DAY2, DAY3, reprocess=1).reprocessed[0].corrections == 1
+    long_after = pa.table({"customer": ["a"], "event_timestamp": pa.array([at("2024-01-02 06:00")], UTC_MICROS)})
+    found = opened.store.get_historical_features(entity_df=long_after, features="model").to_arrow()
+    assert found["amount"].to_pylist() == [1.0]
+    view = opened.store.registry.view("last")
+    rows = [r for r in opened.store.registry.runs(view) if r.kind == "build"]
+    assert rows[0].now.year > 2024
+
+
 def test_a_saved_set_rebuilds_after_a_correction_and_says_when_it_cannot(opened: Opened) -> None:
     opened.store.build("last", DAY1, DAY3)
     saved = opened.store.get_historical_features(entity_df=spine(), features="model").save("set")

@@ -19,7 +19,7 @@ VIEW = apply_view(
 def test_the_schema_asks_for_rules_before_the_author_does() -> None:
     assert [(str(rule), rule.severity) for rule in rules_of(VIEW)] == [
         ("origin: not_null()", "refuse"),
-        ("origin: key_bytes(1, 65535)", "refuse"),
+        ("origin: key_bytes(1, 32764)", "refuse"),
         ("number: not_null()", "refuse"),
         ("event_timestamp: not_null()", "refuse"),
         ("tags: no_null_elements()", "refuse"),
