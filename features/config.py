@@ -84,7 +84,7 @@ class Settings(_Section):
     """All settings of one environment."""
 
     env: str
-    views: str = "features.views"
+    views: str = Field(default="features.views", pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
     warehouse: str = ".state/warehouse"
     registry: str = Field(default="sqlite:///.state/registry.db", description="a SQLAlchemy URL, without a password")
     registry_password_env: str | None = None
@@ -137,7 +137,8 @@ def load_settings(
     try:
         return Settings(env=name, **merged)
     except (ValidationError, TypeError) as exc:
-        raise ConfigError(f"conf/{name}.yaml over conf/base.yaml: {_reasons(exc)}") from exc
+        where = f"{overlay} over {folder / 'base.yaml'}" + (" and overrides" if overrides else "")
+        raise ConfigError(f"{where}: {_reasons(exc)}") from exc
 
 
 def _without_password(url: str) -> str:
@@ -164,11 +165,13 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path} is not valid YAML: {exc}") from exc
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(exc).split())}") from exc
     except OSError as exc:
         raise ConfigError(f"{path} cannot be read: {exc.strerror}") from exc
     if content is None:
         return {}
+    if isinstance(content, dict) and "env" in content:
+        raise ConfigError(f"{path}: env: the file's name says which environment it is; remove it")
     if not isinstance(content, dict) or any(not isinstance(key, str) for key in content):
         raise ConfigError(f"{path} must hold a mapping of setting names to values, found {type(content).__name__}")
     return content

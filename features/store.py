@@ -1,6 +1,5 @@
 """FeatureStore: one object over registry, offline logs and online store. Wiring alone: each verb calls one function."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from features.training.saved import Manifest
     from features.training.training_set import TrainingSet
 
-logger = logging.getLogger(__name__)
+_MOST_REPROCESSED = 1000
 
 
 class FeatureStore:
@@ -91,6 +90,8 @@ class FeatureStore:
         since, until = parse_instant(start, name="start"), parse_instant(end, name="end")
         cover(applied.schedule, since, until)
         again: tuple[BuildResult, ...] = ()
+        if not 0 <= reprocess <= _MOST_REPROCESSED:
+            raise UsageError(f"reprocess={reprocess} must be between 0 and {_MOST_REPROCESSED}; for more, use backfill")
         if reprocess and applied.schedule is not None:
             past = previous_intervals(applied.schedule, since, reprocess)
             judged = self.registry.ledger(applied, since=past[0].start, until=until)

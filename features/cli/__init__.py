@@ -5,6 +5,7 @@ Importing this package is cheap: a verb's machinery is imported when the verb ru
 
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 
 from features.cli.parser import build_parser
 from features.cli.running import Answer, run
@@ -24,5 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _answer(words: Sequence[str]) -> Answer:
     args = build_parser().parse_args(words)
-    answer: Answer = args.command(args)
+    # What an author's code prints is no result.
+    with redirect_stdout(sys.stderr):
+        answer: Answer = args.command(args)
     return answer

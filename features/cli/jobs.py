@@ -4,8 +4,10 @@ A job's result is logged as one line on stderr, and printed as JSON on the last 
 """
 
 import logging
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from features.cli.options import Parser, add_common, open_store
@@ -35,14 +37,13 @@ def run_job(
         work: what the job does with an open store; its figures.
         argv: the arguments; None: of this process.
     """
-    import sys
-
     words = sys.argv[1:] if argv is None else list(argv)
     name = parser.prog.removeprefix("jobs/").removesuffix(".py")
 
     def answer() -> Answer:
         args = parser.parse_args(words)
-        with open_store(args) as store:
+        # What an author's code prints is no result.
+        with open_store(args) as store, redirect_stdout(sys.stderr):
             figures = to_plain(work(store, args))
         told = {key: value for key, value in figures.items() if not isinstance(value, list | dict)}
         told |= {

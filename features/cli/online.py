@@ -1,6 +1,6 @@
 """`features get` and `features serve`: the latest values, with a status each."""
 
-from argparse import Namespace, _SubParsersAction
+from argparse import ArgumentTypeError, Namespace, _SubParsersAction
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,14 @@ def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
     about = "Answer online requests over HTTP, until interrupted."
     parser = add_verb(verbs, "serve", serve, about=about, example="features serve --port 6566")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=6566, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=6566, help="port to listen on (default: %(default)s)")
+
+
+def _port(text: str) -> int:
+    """A port. Raises: ArgumentTypeError: it is none."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
+    return int(text)
 
 
 def get(args: Namespace) -> Answer:

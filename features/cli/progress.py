@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from features.core.times import format_instant
 
 # Their records repeat what an error says already, with stacks.
-_VENDORS = ("cassandra", "great_expectations", "py4j", "pyspark", "sqlalchemy")
+_VENDORS = ("DataFrameQueryContextLogger", "cassandra", "great_expectations", "py4j", "pyspark", "sqlalchemy")
 _OURS = ("features", "jobs")
 _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName"}
 
@@ -40,6 +40,8 @@ def progress_on_stderr(*, debug: bool) -> Iterator[None]:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(ProgressFormatter(debug=debug))
     if not debug:
+        # PySpark sets this logger's level and handler itself, whenever it is asked for.
+        logging.getLogger("DataFrameQueryContextLogger").disabled = True
         # py4j reports an interrupt through the root logger.
         handler.addFilter(lambda record: "py4j" not in record.pathname)
     wanted = dict.fromkeys(_OURS, logging.DEBUG if debug else logging.INFO)

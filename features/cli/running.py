@@ -4,6 +4,7 @@ Results go to stdout, progress and errors to stderr; with JSON, stdout holds one
 """
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -59,8 +60,7 @@ def run(command: Callable[[], Answer], *, as_json: bool, debug: bool) -> int:
                 traceback.print_exc()
             kind, message, code = explain(exc)
             return _fail(kind, message, code, as_json)
-        print(json.dumps(answer.data) if as_json else answer.text, flush=True)
-        return answer.exit_code
+        return _print(json.dumps(answer.data) if as_json else answer.text, answer.exit_code)
 
 
 def explain(exc: Exception) -> tuple[str, str, int]:
@@ -111,5 +111,18 @@ def _fail(kind: str, message: str, exit_code: int, as_json: bool) -> int:
     print(f"error: {message}" if exit_code != INTERRUPTED else message, file=sys.stderr, flush=True)
     if as_json:
         error = {"type": kind, "message": message, "exit_code": exit_code}
-        print(json.dumps({"error": error}), flush=True)
+        return _print(json.dumps({"error": error}), exit_code)
+    return exit_code
+
+
+def _print(text: str, exit_code: int) -> int:
+    """Print a result; the exit code, which is 1 where nobody can have read it."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # The reader, such as `head`, has what it wanted. What is left in the buffer must not be flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as exc:
+        print(f"error: the result cannot be written to stdout: {exc.strerror}", file=sys.stderr)
+        return 1
     return exit_code

@@ -4,6 +4,8 @@ import importlib
 import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from traceback import walk_tb
 from types import ModuleType
 from typing import TypeVar
 
@@ -47,6 +49,8 @@ def discover(package: str) -> Definitions:
             _check_same("BatchSource", source, sources.setdefault(source.name, source), view)
     for service in services.values():
         _check_references(service, views)
+    if not (entities or sources or views or services):
+        raise ConfigError(f"the views module {package!r} defines nothing; is it the one that conf means?")
     clash = sorted(set(views) & set(services))
     if clash:
         raise DefinitionError(
@@ -66,11 +70,19 @@ def _import_all(package: str) -> Iterator[ModuleType]:
         raise DefinitionError(f"module {package!r} does not import: {exc}") from exc
     except FeatureStoreError as exc:
         raise DefinitionError(f"module {package!r}: {exc}") from exc
-    except Exception as exc:  # boundary: a team's own module may raise anything at import
-        raise DefinitionError(f"module {package!r} does not import: {type(exc).__name__}: {exc}") from exc
+    except (Exception, SystemExit) as exc:  # boundary: a team's own module may raise anything, and even exit
+        where = _last_line_of_module(exc, package)
+        raise DefinitionError(f"module {package!r} does not import: {type(exc).__name__}: {exc}{where}") from exc
     yield root
     for info in pkgutil.iter_modules(getattr(root, "__path__", [])):
         yield from _import_all(f"{package}.{info.name}")
+
+
+def _last_line_of_module(exc: BaseException, package: str) -> str:
+    """Where in the module it went wrong, as ` (file.py, line 6)`, or nothing."""
+    frames = [(f.f_globals.get("__name__"), f.f_code.co_filename, n) for f, n in walk_tb(exc.__traceback__)]
+    places = [f" ({Path(file).name}, line {line})" for name, file, line in frames if name == package]
+    return places[-1] if places else ""
 
 
 def _collect(modules: list[ModuleType], kind: type[_Definition]) -> dict[str, _Definition]:

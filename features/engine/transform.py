@@ -45,7 +45,7 @@ def run_transform(view: FeatureView, frames: Mapping[str, "DataFrame"]) -> "Data
         result = view.transform(**frames)
     except FeatureStoreError:
         raise
-    except Exception as exc:  # boundary: an author's code may raise anything
+    except (Exception, SystemExit) as exc:  # boundary: an author's code may raise anything, and even exit
         raise _failure(view, f"{type(exc).__name__}: {first_line(exc)}") from exc
     if not isinstance(result, DataFrame):
         raise _failure(view, f"it returned {type(result).__name__}, not a DataFrame")

@@ -18,6 +18,10 @@ def first_line(exc: BaseException) -> str:
     causes: list[str] = re.findall(r"^(?:: |Caused by: )[\w.$]+: (.+)$", text, re.MULTILINE)
     if "Py4J" in type(exc).__name__ and causes:
         text = causes[0]
+    if "Traceback (most recent call last)" in text:
+        # An error in a Python worker: its last line says what went wrong.
+        told = re.findall(r"^(\w[\w.]*(?:Error|Exception|Warning|Interrupt|Exit)\b.*)$", text, re.MULTILINE)
+        text = told[-1] if told else text
     line = next((line for line in text.splitlines() if line.strip()), type(exc).__name__)
     return line.split(" SQLSTATE:")[0].strip()
 

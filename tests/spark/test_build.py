@@ -1,5 +1,6 @@
 """Builds: what is appended, when it counts as known, and what is left alone."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
@@ -422,9 +423,16 @@ def test_identical_rows_of_one_key_and_time_collapse(workshop: Workshop, source:
     assert workshop.build(view, DAY1, DAY2).rows == 1
 
 
+def divides_by_zero(payments: Any) -> Any:
+    divide = F.udf(lambda value: value / 0, "double")
+    return passes_on(payments).withColumn("amount", divide("amount"))
+
+
 def bad_transforms() -> dict[str, tuple[Any, str]]:
     return {
         "raises": (lambda payments: 1 / 0, r"transform of 'last_payment' failed: ZeroDivisionError: division by zero"),
+        "exits": (lambda payments: sys.exit(0), r"transform of 'last_payment' failed: SystemExit: 0"),
+        "fails in a Python worker": (divides_by_zero, r"failed: ZeroDivisionError: float division by zero"),
         "renamed source column": (
             lambda payments: payments.select("paid"),
             r"transform of 'last_payment' failed: .*`paid`",

@@ -83,15 +83,25 @@ def test_the_environment_is_the_argument_or_the_variable_or_local(
         ("airflow: {start: 2024-01-01T00:00:00}", "airflow.start: Value error, needs an offset, such as"),
         ("airflow: {end: 2024-01-01}", "airflow.end: Value error, needs an offset, such as"),
         ("airflow: {max_active_runs: 0}", "airflow.max_active_runs: Input should be greater"),
-        ("env: prod", "env"),
     ],
 )
 def test_what_is_wrong_is_told_by_its_dotted_name_and_files(write_conf: Write, text: str, why: str) -> None:
+    folder = write_conf(local=text)
     with pytest.raises(ConfigError) as raised:
-        load_settings(write_conf(local=text))
+        load_settings(folder)
 
-    assert str(raised.value).startswith("conf/local.yaml over conf/base.yaml: ")
+    assert str(raised.value).startswith(f"{folder / 'local.yaml'} over {folder / 'base.yaml'}: ")
     assert why in str(raised.value)
+
+
+def test_a_file_does_not_say_which_environment_it_is(write_conf: Write) -> None:
+    with pytest.raises(ConfigError, match=r"local.yaml: env: the file's name says"):
+        load_settings(write_conf(local="env: prod"))
+
+
+def test_views_is_the_dotted_name_of_a_package(write_conf: Write) -> None:
+    with pytest.raises(ConfigError, match="and overrides: views: String should match pattern"):
+        load_settings(write_conf(), overrides={"views": "../../x"})
 
 
 def test_everything_that_is_wrong_is_told_at_once(write_conf: Write) -> None:

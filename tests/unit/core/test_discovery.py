@@ -49,12 +49,14 @@ def test_a_single_module_will_do(write_package: Write) -> None:
     assert list(discover(f"{package}.shared").views) == ["one"]
 
 
-def test_an_empty_package_defines_nothing(write_package: Write) -> None:
-    found = discover(write_package({}))
+def test_a_package_that_defines_nothing_is_not_taken_for_a_wish_to_remove_all(write_package: Write) -> None:
+    with pytest.raises(ConfigError, match="defines nothing; is it the one that conf means"):
+        discover(write_package({}))
 
-    assert (found.views, found.services) == ({}, {})
-    with pytest.raises(NotFoundError, match="no feature view 'one'; the views package defines none"):
-        found.view("one")
+
+def test_a_module_that_exits_is_told_with_its_line(write_package: Write) -> None:
+    with pytest.raises(DefinitionError, match=r"SystemExit: 0 \(one.py, line 3\)"):
+        discover(write_package({"one.py": "import sys\n\nsys.exit(0)\n"}))
 
 
 def test_an_unknown_view_comes_with_the_nearest_name(write_package: Write) -> None:
