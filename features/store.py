@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from features.config import Settings, load_settings
-from features.core.applied import AppliedView, name_columns, select_by_view
+from features.core.applied import AppliedView, Selection, name_columns, select_by_view
 from features.core.canonical import definition_hash, view_definition
 from features.core.definitions import FeatureView
 from features.core.discovery import Definitions, discover
-from features.core.schedule import cover, previous_intervals
+from features.core.schedule import cover
 from features.core.times import parse_instant
 from features.errors import StaleCodeError, UsageError
 from features.registry import Plan, Registry, StoredManifest
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from features.serving.response import OnlineResponse
     from features.stores.base import OnlineStore
     from features.training.saved import Manifest
-    from features.training.training_set import TrainingSet
-
-_MOST_REPROCESSED = 1000
+    from features.training.training_set import Pin, TrainingSet
 
 
 class FeatureStore:
@@ -84,23 +82,13 @@ class FeatureStore:
             reprocess: how many built intervals before it to compute again, for late data; what changed in them counts
                 as known from this run on.
         """
+        from features.materialization.backfill import rerun_past
         from features.materialization.results import MaterializeResult
 
         code, applied = self._current(view)
         since, until = parse_instant(start, name="start"), parse_instant(end, name="end")
         cover(applied.schedule, since, until)
-        again: tuple[BuildResult, ...] = ()
-        if not 0 <= reprocess <= _MOST_REPROCESSED:
-            raise UsageError(f"reprocess={reprocess} must be between 0 and {_MOST_REPROCESSED}; for more, use backfill")
-        if reprocess and applied.schedule is not None:
-            past = previous_intervals(applied.schedule, since, reprocess)
-            judged = self.registry.ledger(applied, since=past[0].start, until=until)
-            built = {entry.interval for entry in judged if entry.built}
-            # A run that is cleared and run again years later learns of changes then, not when it was due.
-            nominal = None if built & set(cover(applied.schedule, since, until)) else until
-            again = tuple(
-                self._builder.build(code, applied, i.start, i.end, nominal=nominal) for i in past if i in built
-            )
+        again = rerun_past(self._builder, code, applied, since, until, count=reprocess)
         build = self._builder.build(code, applied, since, until)
         return MaterializeResult(build=build, reprocessed=again, load=self._loader.load(applied))
 
@@ -282,7 +270,7 @@ class FeatureStore:
             )
         return code, applied
 
-    def _pin(self, selection: Any, moment: datetime | None) -> Any:
+    def _pin(self, selection: Selection, moment: datetime | None) -> "Pin":
         from features.materialization.ledger import reconcile
         from features.stores.delta import FeatureLog
         from features.training.training_set import Pin

@@ -1,11 +1,12 @@
-"""Backfill: building what the ledger says is missing or stale, in order, in chunks."""
+"""Building intervals again: what the ledger says is missing or stale, and past ones for late data."""
 
 import logging
 from datetime import datetime
 
 from features.core.applied import AppliedView
 from features.core.definitions import FeatureView
-from features.core.schedule import Interval, cover
+from features.core.schedule import Interval, cover, previous_intervals
+from features.errors import UsageError
 from features.materialization.build import Builder
 from features.materialization.results import BuildResult
 
@@ -13,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 # One chunk is one commit: enough to spread a session's overhead, few enough that a kill loses little.
 _CHUNK = 31
+_MOST_REPROCESSED = 1000
 
 
 def backfill(
@@ -35,6 +37,35 @@ def backfill(
         results.append(builder.build(view, applied, chunk[0].start, chunk[-1].end))
         done = chunk[-1].end
         logger.info("backfilled", extra={"view": applied.reference, "until": done, "of": end})
+
+
+def rerun_past(
+    builder: Builder, view: FeatureView, applied: AppliedView, start: datetime, end: datetime, *, count: int
+) -> tuple[BuildResult, ...]:
+    """Build again those of the `count` intervals before a run's own that were built, for late data.
+
+    What changed in them counts as known from the run's own interval's end on. Where that interval was built before, the
+    run has been cleared and comes again, perhaps years later: then from now on.
+
+    Args:
+        start, end: of the run's own interval, or range of them.
+
+    Raises: UsageError: the count; else as `Builder.build`.
+    """
+    if not 0 <= count <= _MOST_REPROCESSED:
+        raise UsageError(f"reprocess={count} must be between 0 and {_MOST_REPROCESSED}; for more, use backfill")
+    own = cover(applied.schedule, start, end)
+    if not count or applied.schedule is None:
+        return ()
+    past = previous_intervals(applied.schedule, start, count)
+    judged = builder.registry.ledger(applied, since=past[0].start, until=end)
+    built = {entry.interval for entry in judged if entry.built}
+    nominal = None if built & set(own) else end
+    return tuple(
+        builder.build(view, applied, interval.start, interval.end, nominal=nominal)
+        for interval in past
+        if interval in built
+    )
 
 
 def _next_chunk(builder: Builder, applied: AppliedView, ahead: list[Interval], *, every: bool) -> list[Interval]:
