@@ -63,7 +63,7 @@ def read_spine(
     else:
         local, table = _to_arrow(entity_df)
         _check_names(table.column_names, keys, columns)
-        frame = spark.createDataFrame(_narrow(table, keys))
+        frame = _to_spark(spark, _narrow(table, keys))
     _check_names(local_names(local) if local is not None else frame.columns, keys, columns)
     frame = _typed(frame, keys)
     if not frame.where(frame[EVENT].isNull()).isEmpty():
@@ -76,7 +76,7 @@ def full_frame(spark: "SparkSession", spine: Spine, keys: Mapping[str, DType]) -
     if not spine.is_local:
         return spine.frame
     _, table = _to_arrow(spine.local)
-    return _typed(spark.createDataFrame(table), keys)
+    return _typed(_to_spark(spark, table), keys)
 
 
 def local_names(local: Any) -> list[str]:
@@ -108,6 +108,13 @@ def _to_arrow(entity_df: Any) -> "tuple[pd.DataFrame | pa.Table, pa.Table]":
         return entity_df, pa.Table.from_pandas(entity_df, preserve_index=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as exc:
         raise SpineError(f"entity_df: {first_line(exc)}; give each column values of one type") from exc
+
+
+def _to_spark(spark: "SparkSession", table: "pa.Table") -> "DataFrame":
+    try:
+        return spark.createDataFrame(table)
+    except spark_errors() as exc:
+        raise SpineError(f"entity_df holds a type that Spark has not: {first_line(exc)}; cast the column") from exc
 
 
 def _narrow(table: "pa.Table", keys: Mapping[str, DType]) -> "pa.Table":

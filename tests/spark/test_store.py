@@ -138,6 +138,7 @@ def with_times(times: Any) -> Any:
             lambda t: t.set_column(0, "customer", pa.array([1, 2, 3])),
             r"'customer' is bigint, but the views have string",
         ),
+        (lambda t: t.set_column(0, "customer", pa.array([1, 2, 3], pa.uint32())), r"a type that Spark has not.*uint32"),
         (lambda t: t.append_column("amount", pa.array([1, 2, 3])), r"holds a column 'amount'"),
         (lambda t: t.append_column("label", pa.array([1, 2, 3])), r"two columns named 'label'"),
         (lambda t: t.to_pylist(), r"must be a Spark, pandas or Arrow frame or a path, got list"),
