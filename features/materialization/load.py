@@ -16,7 +16,7 @@ from features.engine.winners import winners
 from features.errors import FeatureStoreError, OnlineStoreError
 from features.materialization.results import LoadResult
 from features.registry import Registry
-from features.stores.base import DELETE, TTL_SECONDS, OnlineRow, OnlineStore, Read, Written
+from features.stores.base import DELETE, MAX_TTL_SECONDS, TTL_SECONDS, OnlineRow, OnlineStore, Read, Written
 from features.stores.delta import CREATED, EVENT, SEQ, FeatureLog, Snapshot
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ logger = logging.getLogger(__name__)
 _SAMPLE = 100
 # A row whose TTL is shorter may be gone when it is read back.
 _EXPIRING_SECONDS = 600
-# Cassandra's longest TTL; a row that lives longer has none.
-_MAX_TTL_SECONDS = 20 * 365 * 24 * 3600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +104,7 @@ class Loader:
         if applied.retention is not None:
             now = to_micros(datetime.now(UTC))
             left = F.floor((F.unix_micros(EVENT) + (duration_micros(applied.retention) - now)) / 1_000_000)
-            ttl = F.when(left <= _MAX_TTL_SECONDS, left.cast("int"))
+            ttl = F.when(left <= MAX_TTL_SECONDS, left.cast("int"))
             expired = F.coalesce(left <= 0, F.lit(False))
         return best.select(
             *applied.join_keys,

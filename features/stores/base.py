@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 # Columns that a load adds to the winners it hands to a store.
 DELETE = "_delete"
 TTL_SECONDS = "_ttl_seconds"
+# Cassandra's longest TTL; a row that lives longer has none.
+MAX_TTL_SECONDS = 20 * 365 * 24 * 3600
 
 Key = tuple[Any, ...]
 

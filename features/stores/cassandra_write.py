@@ -17,7 +17,7 @@ from features.core.applied import AppliedView
 from features.core.dtypes import DType
 from features.errors import FeatureStoreError, OnlineStoreError
 from features.stores import cql
-from features.stores.base import DELETE, TTL_SECONDS
+from features.stores.base import DELETE, MAX_TTL_SECONDS, TTL_SECONDS
 from features.stores.cassandra_requests import execute_all
 from features.stores.cassandra_session import VENDOR_ERRORS, connect, explain
 from features.stores.cassandra_values import arrow_key_type, bind_column, read_value
@@ -139,7 +139,7 @@ def _bind_rows(plan: WritePlan, batch: "pa.RecordBatch") -> tuple[Bound, Bound]:
     gone = pc.or_(batch[DELETE], past)
     puts = batch.filter(pc.invert(gone))
     # In CQL a TTL of 0 is none.
-    ttl = [0 if t is None or t > cql.MAX_TTL_SECONDS else t for t in puts[TTL_SECONDS].to_pylist()]
+    ttl = [0 if t is None or t > MAX_TTL_SECONDS else t for t in puts[TTL_SECONDS].to_pylist()]
     columns = [bind_column(puts[name], dtype) for name, dtype in plan.columns]
     rows = list(zip(*columns, [plan.timestamp] * len(ttl), ttl, strict=True))
     return rows, _bind_keys(plan, batch.filter(gone))

@@ -11,8 +11,6 @@ from features.core.dtypes import DType
 
 EVENT = "event_timestamp"
 CREATED = "created_timestamp"
-# Cassandra refuses longer ones: 20 years. A row that should live longer just stays.
-MAX_TTL_SECONDS = 20 * 365 * 24 * 3600
 
 
 def write_timestamp(position: int) -> int:
