@@ -3,9 +3,24 @@
 Importing this package loads no vendor: a serving app and a DAG file can afford it.
 """
 
+from features.core.aggregations import Aggregation
 from features.core.definitions import BatchSource, Entity, Feature, FeatureService, FeatureView
 from features.core.dtypes import DType
 from features.core.expect import Expect
+from features.core.on_demand import GoldenRow, OnDemandFeatureView, RequestSource, on_demand
 
 __version__ = "0.1.0"
-__all__ = ["BatchSource", "DType", "Entity", "Expect", "Feature", "FeatureService", "FeatureView"]
+__all__ = [
+    "Aggregation",
+    "BatchSource",
+    "DType",
+    "Entity",
+    "Expect",
+    "Feature",
+    "FeatureService",
+    "FeatureView",
+    "GoldenRow",
+    "OnDemandFeatureView",
+    "RequestSource",
+    "on_demand",
+]

@@ -24,9 +24,11 @@ def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
         f"{parser.epilog}\n  features get --features route --entity origin=JFK,dest=LAX --entity origin=EWR,dest=SFO"
     )
     parser.add_argument("--features", required=True, metavar="REF[,REF]", help="a service, or view:feature references")
-    parser.add_argument("pairs", nargs="*", metavar="KEY=VALUE", help="join keys; they are part of every row")
+    parser.add_argument(
+        "pairs", nargs="*", metavar="KEY=VALUE", help="join keys, and request columns; they are part of every row"
+    )
     parser.add_argument("--entity", action="append", default=[], metavar="KEY=VALUE[,...]",
-                        help="the join keys of one row; repeat it for several")  # fmt: skip
+                        help="those of one row; repeat it for several")  # fmt: skip
     parser.add_argument("--now", metavar="TIME", help="when lookback is judged (default: the present)")
     parser.add_argument("--full-feature-names", action="store_true", help="name columns view__feature")
 
@@ -45,13 +47,15 @@ def _port(text: str) -> int:
 
 def get(args: Namespace) -> Answer:
     """The latest values of each row's keys."""
+    from features.core.request import compile_request
+
     shared = dict(split_pair(pair, option="an entity") for pair in args.pairs)
     own = [dict(split_pair(pair, option="--entity") for pair in text.split(",")) for text in args.entity]
     rows = [{**shared, **row} for row in own or [{}]]
     features = parse_features(args.features)
     with open_store(args) as store:
-        join_keys = {k: t for r in store.registry.resolve(features) for k, t in r.view.join_keys.items()}
-        entity_rows = [_typed(row, join_keys) for row in rows]
+        types = compile_request(store.registry.resolve(features), full_feature_names=True).given_columns
+        entity_rows = [_typed(row, types) for row in rows]
         response = store.get_online_features(
             features=features, entity_rows=entity_rows, now=args.now, full_feature_names=args.full_feature_names
         )
@@ -71,7 +75,10 @@ def serve(args: Namespace) -> Answer:
 
 
 def parse_key(text: str, dtype: "DType", *, name: str) -> Any:
-    """A join key's value out of its text. Raises: UsageError: the text is none of that type."""
+    """The value of a join key, or of a request column, out of its text.
+
+    Raises: UsageError: the text is none of that type.
+    """
     import binascii
     from decimal import InvalidOperation
 
@@ -93,6 +100,10 @@ def _parse_text(text: str, dtype: "DType", name: str) -> Any:
             return _BOOLEANS[text.lower()]
         case "int32" | "int64":
             return int(text)
+        case "float32" | "float64":
+            return float(text)
+        case "array" | "vector":
+            raise UsageError(f"{name} is of type {dtype}, which has no form on a command line; use Python or HTTP")
         case "decimal":
             return Decimal(text)
         case "date":
@@ -105,11 +116,11 @@ def _parse_text(text: str, dtype: "DType", name: str) -> Any:
             return text
 
 
-def _typed(row: Mapping[str, str], join_keys: "Mapping[str, DType]") -> dict[str, Any]:
+def _typed(row: Mapping[str, str], types: "Mapping[str, DType]") -> dict[str, Any]:
     for name in row:
-        if name not in join_keys:
-            raise NotFoundError.of("join key", name, join_keys)
-    return {name: parse_key(text, join_keys[name], name=name) for name, text in row.items()}
+        if name not in types:
+            raise NotFoundError.of("join key or request column", name, types)
+    return {name: parse_key(text, types[name], name=name) for name, text in row.items()}
 
 
 def _answer(response: "OnlineResponse") -> Answer:

@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from features.core.definitions import Feature, FeatureService, ViewSpec
 from features.errors import UsageError
+
+if TYPE_CHECKING:
+    from features.core.applied_on_demand import Requested
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +63,7 @@ class Selection:
     columns: tuple[str, ...]
 
 
-def name_columns(requested: Sequence[RequestedFeature], *, full_feature_names: bool = False) -> tuple[str, ...]:
+def name_columns(requested: "Sequence[Requested]", *, full_feature_names: bool = False) -> tuple[str, ...]:
     """The column of each requested feature: its bare name, or `view__feature`.
 
     Raises: UsageError: two features would have one name, or a feature the name of a join key.

@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from features.core.aggregations import Aggregation
 from features.core.applied import AppliedView
 from features.core.code import syntax_tree
 from features.core.definitions import BatchSource, Entity, Feature, FeatureService, FeatureView
@@ -30,7 +31,10 @@ def view_definition(view: FeatureView) -> Json:
         "delay": duration_micros(view.delay),
         "lookback": None if view.lookback is None else duration_micros(view.lookback),
         "available": view.available,
-        "transform": hashlib.sha256(syntax_tree(view.transform).encode()).hexdigest(),
+        "transform": None
+        if view.transform is None
+        else hashlib.sha256(syntax_tree(view.transform).encode()).hexdigest(),
+        **_windows_definition(view),
     }
 
 
@@ -98,6 +102,8 @@ def applied_view(definition: Json, metadata: Json, *, version: int) -> AppliedVi
             )
             for s in definition["sources"]
         ),
+        aggregations=tuple(_parse_aggregation(a) for a in definition.get("aggregations", ())),
+        values_at=definition.get("values_at", "event"),
         features=tuple(
             Feature(
                 name,
@@ -118,6 +124,40 @@ def applied_view(definition: Json, metadata: Json, *, version: int) -> AppliedVi
         tags=metadata["tags"],
         retention=_optional_duration(metadata["retention"]),
         reprocess=metadata["reprocess"],
+    )
+
+
+def _windows_definition(view: FeatureView) -> Json:
+    """What is aggregated: an entry for each feature, by name, however the code groups them; nothing without windows."""
+    if not view.aggregations:
+        return {}
+    singles = sorted((single for a in view.aggregations for single in a.single), key=lambda single: single.names)
+    return {"aggregations": [_aggregation(single) for single in singles], "values_at": view.values_at}
+
+
+def _aggregation(single: Aggregation) -> Json:
+    return {
+        "name": single.name,
+        "function": single.function,
+        "column": single.column,
+        "dtype": None if single.dtype is None else str(single.dtype),
+        "window": duration_micros(single.windows[0]),
+        "where": single.where,
+        "n": single.n,
+        "q": None if single.q is None else float(single.q),
+    }
+
+
+def _parse_aggregation(content: Mapping[str, Any]) -> Aggregation:
+    return Aggregation(
+        name=content["name"],
+        function=content["function"],
+        column=content["column"],
+        dtype=None if content["dtype"] is None else DType.parse(content["dtype"]),
+        windows=(timedelta(microseconds=content["window"]),),
+        where=content["where"],
+        n=content["n"],
+        q=content["q"],
     )
 
 

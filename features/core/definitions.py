@@ -1,11 +1,12 @@
 """What authors write: entities, sources, features, feature views and services. Frozen, and validated at birth."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from features.core.aggregations import VALUES_AT, Aggregation, longest_window
 from features.core.checks import (
     MAX_VIEW_NAME,
     RESERVED_COLUMNS,
@@ -20,13 +21,13 @@ from features.core.checks import (
     freeze_mapping,
 )
 from features.core.dtypes import DType
-from features.core.expect import Expectation
+from features.core.feature import Feature as Feature
 from features.core.references import Reference, parse_reference
 from features.core.schedule import parse_schedule
 from features.errors import DefinitionError
 
 SOURCE_FORMATS = ("parquet", "delta", "csv", "json")
-DEFINITIONS = frozenset({"Entity", "BatchSource", "Feature", "FeatureView", "FeatureService"})
+DEFINITIONS = frozenset({"Entity", "BatchSource", "Feature", "Aggregation", "FeatureView", "FeatureService"})
 # The fields of definitions that may change without a new version of a view.
 IN_PLACE = frozenset(
     {"description", "owner", "tags", "unit", "expect", "retention", "reprocess", "partition_field"}
@@ -106,43 +107,6 @@ class BatchSource:
         check_duration(self.history, owner=me, field="history")
 
 
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """One value that a view computes: `Feature("mean_delay_24h", DType.FLOAT64, unit="minutes")`.
-
-    expect: rules that the gate checks before values are published.
-    """
-
-    name: str
-    dtype: DType
-    _: KW_ONLY
-    unit: str | None = None
-    description: str = ""
-    expect: Sequence[Expectation] | Expectation = ()
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        me = f"Feature {self.name!r}"
-        check_name(self.name, owner=me)
-        if self.name in RESERVED_COLUMNS:
-            raise fail(me, "name", "is a column of the feature store itself")
-        if not isinstance(self.dtype, DType):
-            raise fail(me, "dtype", f"must be a DType, such as DType.FLOAT64, got {self.dtype!r}")
-        if self.unit is not None:
-            check_text(self.unit, owner=me, field="unit", required=True)
-        check_text(self.description, owner=me, field="description")
-        rules = (self.expect,) if isinstance(self.expect, Expectation) else self.expect
-        object.__setattr__(self, "expect", freeze_items(rules, Expectation, owner=me, field="expect", required=False))
-        for expectation in self.expectations:
-            expectation.check_fits(self.dtype, owner=me)
-        object.__setattr__(self, "tags", check_tags(self.tags, owner=me))
-
-    @property
-    def expectations(self) -> tuple[Expectation, ...]:
-        """The rules, frozen."""
-        return self.expect  # type: ignore[return-value]  # a tuple since birth
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ViewSpec:
     """All that is said of a feature view, save the code that computes it: what jobs, DAGs and serving need.
@@ -154,12 +118,15 @@ class ViewSpec:
     reprocess: how many past intervals each scheduled run computes again, for late data.
     available: "schedule": created at the interval's end plus delay; "source": an imported log, whose rows keep the
         created time of their source.
+    aggregations: what is computed over sliding windows. Each of their features is one of `features`.
+    values_at: where windows end. "event": at each row's event; "tick": at each tick of the schedule. See
+        docs/windows.md.
     """
 
     name: str
     entities: Sequence[Entity]
     sources: Sequence[BatchSource]
-    features: Sequence[Feature]
+    features: Sequence[Feature] = ()
     lookback: timedelta | None
     schedule: str | None
     delay: timedelta
@@ -169,6 +136,8 @@ class ViewSpec:
     reprocess: int = 0
     available: str = "schedule"
     tags: Mapping[str, str] = field(default_factory=dict)
+    aggregations: Sequence[Aggregation] = ()
+    values_at: str = "event"
 
     def __post_init__(self) -> None:
         me = f"FeatureView {self.name!r}"
@@ -180,6 +149,7 @@ class ViewSpec:
             (key for entity in self.entities for key in entity.join_keys), owner=me, field="join keys of entities"
         )
         check_unique([*self.join_keys, *(f.name for f in self.features)], owner=me, field="join keys and features")
+        self._check_windows(me)
         self._check_times(me)
         check_choice(self.available, ("schedule", "source"), owner=me, field="available")
         if self.available == "source" and any(s.created_timestamp_field is None for s in self.sources):
@@ -189,6 +159,18 @@ class ViewSpec:
         check_text(self.description, owner=me, field="description", required=True)
         check_text(self.owner, owner=me, field="owner", required=True)
         object.__setattr__(self, "tags", check_tags(self.tags, owner=me))
+
+    def _check_windows(self, me: str) -> None:
+        given = freeze_items(self.aggregations, Aggregation, owner=me, field="aggregations", required=False)
+        object.__setattr__(self, "aggregations", given)
+        check_choice(self.values_at, VALUES_AT, owner=me, field="values_at")
+        if given and self.available == "source":
+            raise fail(me, "available", '="source" imports what was served: it has no aggregations of its own')
+        if self.values_at == "tick":
+            if not given or self.schedule is None:
+                raise fail(me, "values_at", '="tick" needs aggregations, and a schedule that ticks')
+            if own := self.own_features:
+                raise fail(me, "values_at", f'="tick" has no row whose {own[0].name!r} a tick could take; aggregate it')
 
     def _check_times(self, me: str) -> None:
         if self.schedule is not None:
@@ -217,8 +199,14 @@ class ViewSpec:
 
     @property
     def history(self) -> timedelta:
-        """The longest time before an interval that any source is read for."""
-        return max(source.history for source in self.sources)
+        """How far before an interval sources are read: the longest history of any, and the longest window beyond it."""
+        return max(source.history for source in self.sources) + longest_window(self.aggregations)
+
+    @property
+    def own_features(self) -> tuple[Feature, ...]:
+        """The features that the transform itself returns: all that are not of an aggregation."""
+        derived = {name for aggregation in self.aggregations for name in aggregation.names}
+        return tuple(f for f in self.features if f.name not in derived)
 
     @property
     def is_imported(self) -> bool:
@@ -239,18 +227,29 @@ class ViewSpec:
 class FeatureView(ViewSpec):
     """A table of features: where its rows come from, how they are computed, and what is promised of them.
 
-    transform: a function of one DataFrame per source, named as the source, that returns join keys, event_timestamp and
-        the features; see docs/time.md for available_timestamp and created_timestamp.
+    transform: a function of one DataFrame per source, named as the source, that returns join keys, event_timestamp,
+        the features and the columns that are aggregated; see docs/time.md for available_timestamp and
+        created_timestamp. None, where there are aggregations and one source: its rows as they are.
+    features: those that the transform itself returns. Those of the aggregations are added behind them.
     """
 
-    transform: Callable[..., Any]
+    transform: Callable[..., Any] | None = None
 
     def __post_init__(self) -> None:
+        me = f"FeatureView {self.name!r}"
+        aggregations = freeze_items(self.aggregations, Aggregation, owner=me, field="aggregations", required=False)
+        given = freeze_items(self.features, Feature, owner=me, field="features", required=not aggregations)
+        derived = [feature for aggregation in aggregations for feature in aggregation.features]
+        check_unique((f.name for f in derived), owner=me, field="aggregations")
+        # A copy of a view is given all features of the original.
+        own = [feature for feature in given if feature not in derived]
+        object.__setattr__(self, "features", (*own, *derived))
         ViewSpec.__post_init__(self)
-        if not callable(self.transform):
-            raise fail(
-                f"FeatureView {self.name!r}", "transform", f"must be a function, got {type(self.transform).__name__}"
-            )
+        if self.transform is None and aggregations:
+            if len(self.sources) > 1:
+                raise fail(me, "transform", "may be None where there is one source: write one that joins them")
+        elif not callable(self.transform):
+            raise fail(me, "transform", f"must be a function, got {type(self.transform).__name__}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

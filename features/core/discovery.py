@@ -2,17 +2,27 @@
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from traceback import walk_tb
 from types import ModuleType
 from typing import TypeVar
 
 from features.core.definitions import BatchSource, Entity, FeatureService, FeatureView
+from features.core.on_demand import OnDemandFeatureView, RequestSource
+from features.core.references import Reference
 from features.errors import ConfigError, DefinitionError, FeatureStoreError, NotFoundError
 
-_Definition = TypeVar("_Definition", Entity, BatchSource, FeatureView, FeatureService)
+_Definition = TypeVar(
+    "_Definition", Entity, BatchSource, FeatureView, FeatureService, OnDemandFeatureView, RequestSource
+)
+_Used = Entity | BatchSource | RequestSource
+_KIND_WORDS: dict[type, str] = {
+    FeatureView: "a feature view",
+    OnDemandFeatureView: "an on-demand feature view",
+    FeatureService: "a feature service",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +31,7 @@ class Definitions:
 
     views: dict[str, FeatureView]
     services: dict[str, FeatureService]
+    on_demand: dict[str, OnDemandFeatureView] = field(default_factory=dict)
 
     def view(self, name: str) -> FeatureView:
         """Raises: NotFoundError: no view of that name is defined in code."""
@@ -34,29 +45,32 @@ def discover(package: str) -> Definitions:
 
     Raises:
         ConfigError: there is no such package.
-        DefinitionError: a module does not import, two definitions share a name, or a service names something that is
-            not defined; the message names the modules.
+        DefinitionError: a module does not import, two definitions share a name, or a service or an on-demand
+            function names something that is not defined; the message names the modules.
     """
     modules = list(_import_all(package))
     entities = _collect(modules, Entity)
     sources = _collect(modules, BatchSource)
+    request_sources = _collect(modules, RequestSource)
     views = _collect(modules, FeatureView)
+    on_demand = _collect(modules, OnDemandFeatureView)
     services = _collect(modules, FeatureService)
     for view in views.values():
         for used in view.entities:
-            _check_same("Entity", used, entities.setdefault(used.name, used), view)
+            _check_same(used, entities.setdefault(used.name, used), view)
         for source in view.sources:
-            _check_same("BatchSource", source, sources.setdefault(source.name, source), view)
-    for service in services.values():
-        _check_references(service, views)
-    if not (entities or sources or views or services):
+            _check_same(source, sources.setdefault(source.name, source), view)
+    for derived in on_demand.values():
+        for request in derived.request_sources:
+            _check_same(request, request_sources.setdefault(request.name, request), derived)
+    if not (entities or sources or views or on_demand or services):
         raise ConfigError(f"the views module {package!r} defines nothing; is it the one that conf means?")
-    clash = sorted(set(views) & set(services))
-    if clash:
-        raise DefinitionError(
-            f"{clash[0]!r} names both a feature view and a feature service in {package!r}; rename one"
-        )
-    return Definitions(views=views, services=services)
+    _check_names_apart(package, views, on_demand, services)
+    for derived in on_demand.values():
+        _check_inputs(derived, views, on_demand)
+    for service in services.values():
+        _check_references(service, views, on_demand)
+    return Definitions(views=views, services=services, on_demand=on_demand)
 
 
 def _import_all(package: str) -> Iterator[ModuleType]:
@@ -102,25 +116,54 @@ def _collect(modules: list[ModuleType], kind: type[_Definition]) -> dict[str, _D
     return found
 
 
-def _check_same(kind: str, used: Entity | BatchSource, known: Entity | BatchSource, view: FeatureView) -> None:
+def _check_same(used: _Used, known: _Used, view: FeatureView | OnDemandFeatureView) -> None:
     if used != known:
         raise DefinitionError(
-            f"FeatureView {view.name!r} uses a {kind} {used.name!r} that differs from the other of that name; "
-            "define it once and import it"
+            f"{type(view).__name__} {view.name!r} uses a {type(used).__name__} {used.name!r} that differs from the "
+            "other of that name; define it once and import it"
         )
 
 
-def _check_references(service: FeatureService, views: dict[str, FeatureView]) -> None:
-    for reference in service.references:
-        view = views.get(reference.name)
-        if view is None:
-            # A pinned version may be older than the code: the registry judges that at apply.
-            if reference.version is not None:
-                continue
+def _check_names_apart(package: str, *kinds: Mapping[str, FeatureView | OnDemandFeatureView | FeatureService]) -> None:
+    """One name is one thing: a reference says no kind."""
+    named: dict[str, str] = {}
+    for definitions in kinds:
+        for name, item in definitions.items():
+            kind = _KIND_WORDS[type(item)]
+            if name in named:
+                raise DefinitionError(f"{name!r} names both {named[name]} and {kind} in {package!r}; rename one")
+            named[name] = kind
+
+
+def _check_inputs(
+    derived: OnDemandFeatureView, views: Mapping[str, FeatureView], on_demand: Mapping[str, OnDemandFeatureView]
+) -> None:
+    me = f"OnDemandFeatureView {derived.name!r}"
+    for reference in derived.references:
+        if reference.name in on_demand:
             raise DefinitionError(
-                f"FeatureService {service.name!r}: {NotFoundError.of('feature view', reference.name, views)}"
+                f"{me}: {str(reference)!r} is on demand itself; read stored features, and call its function, "
+                f"{reference.name}.function, for the rest"
             )
-        names = [f.name for f in view.features]
-        if reference.version is None and reference.feature is not None and reference.feature not in names:
-            unknown = NotFoundError.of(f"feature in {view.name!r}", reference.feature, names)
-            raise DefinitionError(f"FeatureService {service.name!r}: {unknown}")
+        _check_reference(reference, views, owner=me)
+
+
+def _check_references(
+    service: FeatureService, views: Mapping[str, FeatureView], on_demand: Mapping[str, OnDemandFeatureView]
+) -> None:
+    for reference in service.references:
+        _check_reference(reference, {**views, **on_demand}, owner=f"FeatureService {service.name!r}")
+
+
+def _check_reference(
+    reference: Reference, views: Mapping[str, FeatureView | OnDemandFeatureView], *, owner: str
+) -> None:
+    # A pinned version may be older than the code: the registry judges that at apply.
+    if reference.version is not None:
+        return
+    view = views.get(reference.name)
+    if view is None:
+        raise DefinitionError(f"{owner}: {NotFoundError.of('feature view', reference.name, views)}")
+    names = [f.name for f in view.features]
+    if reference.feature is not None and reference.feature not in names:
+        raise DefinitionError(f"{owner}: {NotFoundError.of(f'feature in {view.name!r}', reference.feature, names)}")

@@ -14,6 +14,9 @@ from typing import Any
 from features.core.definitions import DEFINITIONS, IN_PLACE
 from features.errors import DefinitionError
 
+# What `features.core.on_demand` adds to the definitions, and the decorator that it offers.
+_DEFINITIONS = DEFINITIONS | {"RequestSource"}
+_DECORATOR = "on_demand"
 # `kind` tells u"" from "", `ctx` follows from the place, the others came with Python 3.8 and 3.12.
 _LEFT_OUT = frozenset({"ctx", "kind", "type_comment", "type_params"})
 
@@ -142,13 +145,34 @@ def _merge_text(parts: list[ast.expr]) -> list[ast.expr]:
 
 
 class _LeaveOut(ast.NodeTransformer):
-    """Takes from definitions what may change in place: a transform that uses an entity is no other for its owner."""
+    """Takes from definitions what may change in place: a transform that uses an entity is no other for its owner.
+
+    Of an on-demand function the whole decorator goes: what it says is compared as values.
+    """
 
     def visit_Call(self, node: ast.Call) -> ast.Call:
         self.generic_visit(node)
-        if isinstance(node.func, ast.Name) and node.func.id in DEFINITIONS:
+        if isinstance(node.func, ast.Name) and node.func.id in _DEFINITIONS:
             node.keywords = [keyword for keyword in node.keywords if keyword.arg not in IN_PLACE]
         return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        kept = [decorator for decorator in node.decorator_list if not _is_on_demand(decorator)]
+        if len(kept) < len(node.decorator_list):
+            # A function begins at its first decorator, by which it is found.
+            node.lineno = min(decorator.lineno for decorator in node.decorator_list)
+            node.decorator_list = kept
+        self.generic_visit(node)
+        return node
+
+
+def _is_on_demand(decorator: ast.expr) -> bool:
+    """Whether a decorator is `on_demand(...)` or `features.on_demand(...)`."""
+    if not isinstance(decorator, ast.Call):
+        return False
+    function = decorator.func
+    name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", None)
+    return name == _DECORATOR
 
 
 def _is_text(node: object) -> bool:

@@ -4,17 +4,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from features.core.canonical import Json
+from features.core.references import parse_reference
 
-_DURATIONS = ("delay", "lookback", "history", "retention")
+_DURATIONS = ("delay", "lookback", "history", "retention", "window")
 _UNITS = (("d", 86_400_000_000), ("h", 3_600_000_000), ("min", 60_000_000), ("s", 1_000_000), ("us", 1))
 _PARTS = {"entities": "entity", "features": "feature", "sources": "source"}
 
 
 def describe_definition(old: Json, new: Json) -> tuple[str, ...]:
-    """What differs between two versions of a view, or of a service."""
-    if "transform" not in new:
-        return tuple(_list_changes("features", old["features"], new["features"]))
-    return tuple(_view_changes(old, new))
+    """What differs between two versions of a view, of an on-demand view, or of a service."""
+    if "transform" in new:
+        return tuple(_view_changes(old, new))
+    if "function" in new:
+        return tuple(_on_demand_changes(old, new))
+    return tuple(_list_changes("features", old["features"], new["features"]))
 
 
 def describe_metadata(old: Json, new: Json) -> tuple[str, ...]:
@@ -22,16 +25,50 @@ def describe_metadata(old: Json, new: Json) -> tuple[str, ...]:
     return tuple(_metadata_changes(old, new))
 
 
-def describe_view(definition: Json) -> tuple[str, ...]:
-    """What a new view holds."""
+def describe_created(definition: Json) -> tuple[str, ...]:
+    """What a new view, on-demand view or service holds."""
+    if "transform" in definition:
+        return tuple(_new_view(definition))
+    if "function" in definition:
+        inputs = (f"{name} {what}" for name, what in _inputs(definition).items())
+        return (f"inputs: {', '.join(inputs)}", f"features: {_features(definition)}")
+    return (f"features: {', '.join(definition['features'])}",)
+
+
+def _new_view(definition: Json) -> Iterator[str]:
     entities = (f"{name} ({keys})" for name, keys in _entity_keys(definition).items())
-    features = (f"{name} {dtype}" for name, dtype in definition["features"])
-    schedule = definition["schedule"] or "none"
-    return (
-        f"entities: {', '.join(entities)}",
-        f"features: {', '.join(features)}",
-        f"schedule: {schedule}, delay {_show('delay', definition['delay'])}",
-    )
+    yield f"entities: {', '.join(entities)}"
+    yield f"features: {_features(definition)}"
+    yield f"schedule: {definition['schedule'] or 'none'}, delay {_show('delay', definition['delay'])}"
+
+
+def _features(definition: Json) -> str:
+    return ", ".join(f"{name} {dtype}" for name, dtype in definition["features"])
+
+
+def _on_demand_changes(old: Json, new: Json) -> Iterator[str]:
+    before, after = _inputs(old), _inputs(new)
+    yield from _named("input", before, after)
+    if sorted(before) == sorted(after) and list(before) != list(after):
+        yield f"inputs: order {', '.join(before)} -> {', '.join(after)}"
+    yield from _named("feature", dict(old["features"]), dict(new["features"]))
+    if sorted(old["features"]) == sorted(new["features"]) and old["features"] != new["features"]:
+        yield f"features: order {_features(old)} -> {_features(new)}"
+    yield from _fields("", {"mode": old["mode"]}, {"mode": new["mode"]})
+    if old["function"] != new["function"]:
+        yield "function: its code changed"
+
+
+def _inputs(definition: Json) -> dict[str, str]:
+    """The inputs of an on-demand view, and what each is."""
+    found = {}
+    for item in definition["inputs"]:
+        if "feature" in item:
+            reference = parse_reference(item["feature"])
+            found[f"{reference.name}:{reference.feature}"] = f"{item['dtype']} of version {reference.version}"
+        else:
+            found.update({name: f"{dtype} of the request" for name, dtype in item["schema"]})
+    return found
 
 
 def _view_changes(old: Json, new: Json) -> Iterator[str]:
@@ -47,10 +84,24 @@ def _view_changes(old: Json, new: Json) -> Iterator[str]:
         names = [[item["name"] for item in side[part]] for side in (old, new)]
         if sorted(names[0]) == sorted(names[1]) and names[0] != names[1]:
             yield f"{part}: order {', '.join(names[0])} -> {', '.join(names[1])}"
-    plain = {key: value for key, value in new.items() if key not in (*_PARTS, "transform")}
+    yield from _aggregation_changes(old, new)
+    plain = {key: value for key, value in new.items() if key not in (*_PARTS, "transform", "aggregations")}
     yield from _fields("", {key: old.get(key) for key in plain}, plain)
     if old["transform"] != new["transform"]:
         yield "transform: its code changed"
+
+
+def _aggregation_changes(old: Json, new: Json) -> Iterator[str]:
+    """What differs in how features come of windows; that one comes or goes is told of the feature."""
+    sides = [{item["name"]: item for item in side.get("aggregations", ())} for side in (old, new)]
+    before, after = ({name: side.get(name) for name, _ in new["features"]} for side in sides)
+    known = dict(old["features"])
+    for name, item in after.items():
+        was = before[name]
+        if was is not None and item is not None:
+            yield from _fields(f"feature {name}: ", was, item)
+        elif name in known and (was is None) != (item is None):
+            yield f"feature {name}: {'of a window now' if item is not None else 'of the transform now'}"
 
 
 def _metadata_changes(old: Json, new: Json) -> Iterator[str]:

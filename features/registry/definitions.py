@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from features.core.applied import AppliedService, AppliedView, RequestedFeature
+from features.core.applied import AppliedService, AppliedView
+from features.core.applied_on_demand import AppliedOnDemandView, Requested
 from features.core.canonical import applied_view
 from features.core.discovery import Definitions
 from features.core.schedule import Interval
@@ -14,35 +15,29 @@ from features.registry.clock import utc_now
 from features.registry.lookups import (
     applied_service,
     current_versions,
+    find_on_demand_view,
     find_service,
     find_view,
+    on_demand_view,
     parse_exact,
     resolve_features,
 )
 from features.registry.plan import Plan
-from features.registry.planning import (
-    SERVICE,
-    VIEW,
-    Name,
-    State,
-    Step,
-    Stored,
-    StoredVersion,
-    plan_steps,
-    read_definitions,
-)
+from features.registry.planning import Step, check_golden_rows, plan_steps, read_definitions
 from features.registry.schema import definition_versions, ledger
 from features.registry.schema import definitions as names
+from features.registry.state import ON_DEMAND, SERVICE, VIEW, Name, State, Stored, StoredVersion
 
 
 class DefinitionVersions(Part):
-    """Immutable versions of feature views and feature services, and which of them is current."""
+    """Immutable versions of views, on-demand views and services, and which of them is current."""
 
     def plan(self, definitions: Definitions) -> Plan:
-        """What apply would do. Raises: DefinitionError: a service names something that there will not be."""
+        """What apply would do. Raises: as apply."""
         wanted = read_definitions(definitions)
         with self._database.read() as connection:
             state = _read_state(connection)
+        check_golden_rows(definitions, wanted, state)
         return _plan(plan_steps(wanted, state, removable=_listed(state)))
 
     def apply(self, definitions: Definitions, *, actor: str | None = None) -> Plan:
@@ -54,12 +49,17 @@ class DefinitionVersions(Part):
             definitions: what `discover` found.
             actor: for the audit log; None names the user of this process.
 
-        Raises: DefinitionError: a service names something that there will not be.
+        Raises:
+            DefinitionError: a service or an on-demand view names something that there will not be, or an on-demand
+                function does not make of its golden rows what they say.
+            PlatformError: what an on-demand function computes with is not installed here.
         """
         wanted = read_definitions(definitions)
         with self._database.read() as connection:
             state = _read_state(connection)
         seen = _listed(state)
+        # Here, not under the lock that makes writers wait: it runs an author's code.
+        check_golden_rows(definitions, wanted, state)
         if not plan_steps(wanted, state, removable=seen):
             return Plan()
         by = name_actor(actor)
@@ -84,6 +84,17 @@ class DefinitionVersions(Part):
             rows = current_versions(connection, VIEW)
         return tuple(applied_view(row.content, row.metadata, version=row.version) for row in rows)
 
+    def on_demand_view(self, reference: str) -> AppliedOnDemandView:
+        """An on-demand view by `name` (its current version) or `name@version`. Raises: NotFoundError, UsageError."""
+        parsed = parse_exact(reference, kind=ON_DEMAND)
+        with self._database.read() as connection:
+            return find_on_demand_view(connection, parsed)
+
+    def on_demand_views(self) -> tuple[AppliedOnDemandView, ...]:
+        """The current version of each on-demand view that is still defined, by name."""
+        with self._database.read() as connection:
+            return tuple(on_demand_view(connection, row) for row in current_versions(connection, ON_DEMAND))
+
     def service(self, reference: str) -> AppliedService:
         """A service by `name` (its current version) or `name@version`. Raises: NotFoundError, UsageError."""
         parsed = parse_exact(reference, kind=SERVICE)
@@ -96,8 +107,10 @@ class DefinitionVersions(Part):
             rows = current_versions(connection, SERVICE)
         return tuple(applied_service(row) for row in rows)
 
-    def resolve(self, features: str | Sequence[str]) -> tuple[RequestedFeature, ...]:
-        """The features that a request names, in the order asked.
+    def resolve(self, features: str | Sequence[str]) -> tuple[Requested, ...]:
+        """The features that a request names, in the order asked: stored ones, and ones that are computed on demand.
+
+        `compile_request` tells what has to be read and computed for them.
 
         Args:
             features: a service (`fraud`, `fraud@2`), or a list of `view`, `view:feature` and `view@2:feature`. A single

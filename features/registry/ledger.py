@@ -76,6 +76,7 @@ def _record(connection: Connection, view: AppliedView, run_id: str, outcome: Int
             "row_count": outcome.rows,
             "log_position": outcome.position,
             "delta_version": outcome.delta_version,
+            "fingerprint": outcome.fingerprint,
         }
     key = {"interval_start": outcome.interval.start, "interval_end": outcome.interval.end}
     matches = (ledger.c.interval_start == key["interval_start"]) & (ledger.c.interval_end == key["interval_end"])
@@ -95,4 +96,5 @@ def _entry(row: Row[Any]) -> LedgerEntry:
         delta_version=row.delta_version,
         run_id=row.run_id,
         updated_at=row.updated_at,
+        fingerprint=row.fingerprint,
     )

@@ -6,12 +6,15 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, select
 
 from features.core.applied import AppliedService, AppliedView, RequestedFeature
+from features.core.applied_on_demand import AppliedOnDemandView, DerivedFeature, Requested, applied_on_demand_view
 from features.core.canonical import applied_view
 from features.core.references import Reference, parse_reference
 from features.errors import DefinitionError, NotFoundError, UsageError
-from features.registry.planning import SERVICE, VIEW
 from features.registry.schema import definition_versions as versions
 from features.registry.schema import definitions
+from features.registry.state import ON_DEMAND, SERVICE, VIEW
+
+AnyView = AppliedView | AppliedOnDemandView
 
 
 def find_view(connection: Connection, reference: Reference) -> AppliedView:
@@ -20,13 +23,25 @@ def find_view(connection: Connection, reference: Reference) -> AppliedView:
     return applied_view(row.content, row.metadata, version=row.version)
 
 
+def find_on_demand_view(connection: Connection, reference: Reference) -> AppliedOnDemandView:
+    """The on-demand view version of a reference, whatever feature it names. Raises: NotFoundError."""
+    return on_demand_view(connection, _find(connection, ON_DEMAND, reference))
+
+
+def on_demand_view(connection: Connection, row: Row[Any]) -> AppliedOnDemandView:
+    """The on-demand view version that a row holds, with the views that it reads."""
+    return applied_on_demand_view(
+        row.content, row.metadata, version=row.version, find_view=lambda reference: find_view(connection, reference)
+    )
+
+
 def find_service(connection: Connection, reference: Reference) -> AppliedService:
     """The service version of a reference. Raises: NotFoundError."""
     return applied_service(_find(connection, SERVICE, reference))
 
 
 def current_versions(connection: Connection, kind: str) -> Sequence[Row[Any]]:
-    """The current version of each view, or service, that is not removed, by name."""
+    """The current version of each definition of a kind that is not removed, by name."""
     current = versions.c.version == definitions.c.current_version
     rows = connection.execute(_versions(kind).where(definitions.c.removed_at.is_(None), current))
     # Sorted here: databases differ in how they order text.
@@ -38,11 +53,11 @@ def applied_service(row: Row[Any]) -> AppliedService:
     return AppliedService(name=row.name, version=row.version, features=tuple(row.content["features"]), **row.metadata)
 
 
-def resolve_features(connection: Connection, features: str | Sequence[str]) -> tuple[RequestedFeature, ...]:
+def resolve_features(connection: Connection, features: str | Sequence[str]) -> tuple[Requested, ...]:
     """See Registry.resolve."""
     references = _named_alone(connection, features) if isinstance(features, str) else _listed(features)
-    views: dict[tuple[str, int | None], AppliedView] = {}
-    found: list[RequestedFeature] = []
+    views: dict[tuple[str, int | None], AnyView] = {}
+    found: list[Requested] = []
     asked_by: dict[tuple[str, str], Reference] = {}
     for reference in references:
         view = views.get((reference.name, reference.version)) or _view_of(connection, reference)
@@ -72,7 +87,7 @@ def _named_alone(connection: Connection, text: str) -> tuple[Reference, ...]:
     reference = _parse(text)
     if reference.feature is not None:
         return (reference,)
-    services, views = _names(connection, SERVICE), _names(connection, VIEW)
+    services, views = _names(connection, SERVICE), _names(connection, VIEW) + _names(connection, ON_DEMAND)
     if reference.name in services:
         return find_service(connection, reference).references
     if reference.name in views:
@@ -87,8 +102,10 @@ def _listed(features: Sequence[str]) -> tuple[Reference, ...]:
     return references
 
 
-def _view_of(connection: Connection, reference: Reference) -> AppliedView:
+def _view_of(connection: Connection, reference: Reference) -> AnyView:
     try:
+        if _kind_of(connection, reference.name) == ON_DEMAND:
+            return find_on_demand_view(connection, reference)
         return find_view(connection, reference)
     except NotFoundError as exc:
         if reference.feature is None and reference.name in _names(connection, SERVICE):
@@ -96,15 +113,29 @@ def _view_of(connection: Connection, reference: Reference) -> AppliedView:
         raise NotFoundError(f"{str(reference)!r}: {exc}") from exc
 
 
-def _expand(view: AppliedView, reference: Reference) -> tuple[RequestedFeature, ...]:
-    if reference.feature is None:
-        return tuple(RequestedFeature(view, feature) for feature in view.features)
+def _kind_of(connection: Connection, name: str) -> str:
+    """Whether a name is a view or an on-demand view; had it been both in turn, what it is in code.
+
+    Raises: NotFoundError: it is neither.
+    """
+    either = definitions.c.kind.in_([VIEW, ON_DEMAND]) & (definitions.c.name == name)
+    rows = connection.execute(select(definitions.c.kind, definitions.c.removed_at).where(either))
+    found = sorted((row.removed_at is not None, row.kind != VIEW, row.kind) for row in rows)
+    if not found:
+        raise NotFoundError.of(VIEW, name, _names(connection, VIEW) + _names(connection, ON_DEMAND))
+    return str(found[0][2])
+
+
+def _expand(view: AnyView, reference: Reference) -> tuple[Requested, ...]:
     names = [feature.name for feature in view.features]
-    if reference.feature not in names:
+    if reference.feature is not None and reference.feature not in names:
         raise NotFoundError(
             f"{str(reference)!r}: {NotFoundError.of(f'feature in {view.reference}', reference.feature, names)}"
         )
-    return (RequestedFeature(view, view.feature(reference.feature)),)
+    chosen = [view.feature(name) for name in (names if reference.feature is None else [reference.feature])]
+    if isinstance(view, AppliedView):
+        return tuple(RequestedFeature(view, feature) for feature in chosen)
+    return tuple(DerivedFeature(view, feature) for feature in chosen)
 
 
 def _parse(text: str) -> Reference:

@@ -1,9 +1,10 @@
 """What has to change so that the registry holds what the code defines."""
 
-from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, replace
+from functools import partial
 
+from features.core.applied_on_demand import input_types, on_demand_definition, on_demand_metadata, pin_inputs
 from features.core.canonical import (
     Json,
     applied_view,
@@ -16,54 +17,25 @@ from features.core.canonical import (
 )
 from features.core.definitions import FeatureService
 from features.core.discovery import Definitions
-from features.core.schedule import Interval
+from features.core.golden import check_golden
+from features.core.references import Reference
 from features.core.times import format_instant
 from features.errors import DefinitionError, NotFoundError
-from features.registry.changes import describe_definition, describe_metadata, describe_view
+from features.registry.changes import describe_created, describe_definition, describe_metadata
 from features.registry.plan import Change
-
-VIEW = "feature view"
-SERVICE = "feature service"
-
-Name = tuple[str, str]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
-    """A feature view or service as the code defines it."""
-
-    kind: str
-    name: str
-    hash: str
-    content: Json
-    metadata: Json
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoredVersion:
-    """A version as the registry holds it. built: the range over which the view was built, if at all."""
-
-    version: int
-    hash: str
-    content: Json
-    metadata: Json
-    built: Interval | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stored:
-    """A feature view or service as the registry holds it."""
-
-    current: int
-    removed_at: datetime | None
-    versions: Mapping[int, StoredVersion]
-
-    def with_hash(self, hash_: str) -> StoredVersion | None:
-        """The version of that hash, if there is one."""
-        return next((v for v in self.versions.values() if v.hash == hash_), None)
-
-
-State = Mapping[Name, Stored]
+from features.registry.state import (
+    KINDS,
+    ON_DEMAND,
+    SERVICE,
+    VIEW,
+    Name,
+    Outlook,
+    State,
+    Stored,
+    StoredVersion,
+    Wanted,
+    next_version,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,33 +47,50 @@ class Step:
 
 
 def read_definitions(definitions: Definitions) -> dict[Name, Wanted]:
-    """All that the code defines, in canonical form. Raises: DefinitionError: a transform's code cannot be read."""
+    """All that the code defines, in canonical form; `plan_steps` pins what on-demand views read.
+
+    Raises: DefinitionError: the code of a transform, or of an on-demand function, cannot be read.
+    """
     found: dict[Name, Wanted] = {}
     for name in sorted(definitions.views):
         view = definitions.views[name]
         found[VIEW, name] = _wanted(VIEW, name, view_definition(view), view_metadata(view))
+    for name in sorted(definitions.on_demand):
+        derived = definitions.on_demand[name]
+        found[ON_DEMAND, name] = _wanted(ON_DEMAND, name, on_demand_definition(derived), on_demand_metadata(derived))
     for name in sorted(definitions.services):
         service = definitions.services[name]
         found[SERVICE, name] = _wanted(SERVICE, name, service_definition(service), service_metadata(service))
     return found
 
 
+def check_golden_rows(definitions: Definitions, wanted: Mapping[Name, Wanted], state: State) -> None:
+    """That each on-demand function makes of its golden rows what they say.
+
+    Raises: DefinitionError: one does not, or reads what there will not be; PlatformError: it lacks what it needs.
+    """
+    for want in _pin_on_demand(wanted, state).values():
+        if want.kind == ON_DEMAND:
+            check_golden(definitions.on_demand[want.name], input_types(want.content))
+
+
 def plan_steps(wanted: Mapping[Name, Wanted], state: State, *, removable: Set[Name]) -> tuple[Step, ...]:
-    """What to do, in the order to do it: feature views first, by name.
+    """What to do, in the order to do it: feature views, on-demand feature views, services; each by name.
 
     Args:
         wanted: what the code defines.
         state: what the registry holds.
         removable: what may be removed for not being in code. An apply that ran meanwhile may have added others.
 
-    Raises: DefinitionError: a service pins a version, or a feature of it, that there will not be.
+    Raises: DefinitionError: a service or an on-demand view names a version, or a feature of it, that there will not be.
     """
+    wanted = _pin_on_demand(wanted, state)
     steps = [step for want in wanted.values() if (step := _step(want, state.get((want.kind, want.name)))) is not None]
-    for name in sorted(removable - wanted.keys(), key=lambda name: (name[0] != VIEW, name)):
+    for name in removable - wanted.keys():
         if state[name].removed_at is None:
             steps.append(Step(change=_removal(name, state[name]), wanted=None))
-    _check_services(wanted, state, steps)
-    return tuple(sorted(steps, key=lambda step: (step.change.object != VIEW, step.change.name)))
+    _check_services(wanted, state)
+    return tuple(sorted(steps, key=lambda step: (KINDS.index(step.change.object), step.change.name)))
 
 
 def _wanted(kind: str, name: str, content: Json, metadata: Json) -> Wanted:
@@ -110,10 +99,7 @@ def _wanted(kind: str, name: str, content: Json, metadata: Json) -> Wanted:
 
 def _step(want: Wanted, stored: Stored | None) -> Step | None:
     if stored is None:
-        details = (
-            describe_view(want.content) if want.kind == VIEW else (f"features: {', '.join(want.content['features'])}",)
-        )
-        return _make("create", want, version=1, details=details)
+        return _make("create", want, version=1, details=describe_created(want.content))
     current = stored.versions[stored.current]
     known = stored.with_hash(want.hash)
     was_removed = ("it was removed before",) if stored.removed_at is not None else ()
@@ -121,10 +107,10 @@ def _step(want: Wanted, stored: Stored | None) -> Step | None:
         return _make(
             "new version",
             want,
-            version=max(stored.versions) + 1,
+            version=next_version(want, stored),
             details=was_removed + describe_definition(current.content, want.content),
             also=describe_metadata(current.metadata, want.metadata),
-            next_steps=_after_new_version(want, current, max(stored.versions) + 1),
+            next_steps=_after_new_version(want, current, next_version(want, stored)),
         )
     also = describe_metadata(known.metadata, want.metadata)
     if known is not current or was_removed:
@@ -170,6 +156,8 @@ def _removal(name: Name, stored: Stored) -> Change:
 
 
 def _after_new_version(want: Wanted, old: StoredVersion, version: int) -> tuple[str, ...]:
+    if want.kind == ON_DEMAND and old.content["function"] != want.content["function"]:
+        return ("servers and jobs compute it once they have this code; with any other they refuse to",)
     if want.kind != VIEW:
         return ()
     made = applied_view(want.content, want.metadata, version=version)
@@ -198,30 +186,28 @@ def _backfill(name: str, old: StoredVersion) -> tuple[str, ...]:
     )
 
 
-def _check_services(wanted: Mapping[Name, Wanted], state: State, steps: list[Step]) -> None:
-    views = {name: dict(stored.versions) for (kind, name), stored in state.items() if kind == VIEW}
-    contents = {name: {n: v.content for n, v in versions.items()} for name, versions in views.items()}
-    for step in steps:
-        if step.wanted is not None and step.wanted.kind == VIEW:
-            contents.setdefault(step.wanted.name, {})[step.change.version] = step.wanted.content
+def _check_services(wanted: Mapping[Name, Wanted], state: State) -> None:
+    outlook = Outlook(wanted, state, VIEW, ON_DEMAND)
     for want in wanted.values():
         if want.kind == SERVICE:
-            for problem in _unknown_references(want, wanted, contents):
-                raise DefinitionError(f"FeatureService {want.name!r}: features {problem}")
+            for reference in FeatureService(name=want.name, features=want.content["features"]).references:
+                _find(outlook, reference, owner=f"FeatureService {want.name!r}: features")
 
 
-def _unknown_references(
-    service: Wanted, wanted: Mapping[Name, Wanted], contents: Mapping[str, Mapping[int, Json]]
-) -> Iterator[str]:
-    in_code = {name: want.content for (kind, name), want in wanted.items() if kind == VIEW}
-    for reference in FeatureService(name=service.name, features=service.content["features"]).references:
-        versions = contents.get(reference.name, {})
-        content = in_code.get(reference.name) if reference.version is None else versions.get(reference.version)
-        if content is None and reference.version is not None and versions:
-            known = ", ".join(map(str, sorted(versions)))
-            yield f"{str(reference)!r}: {VIEW} {reference.name!r} has no version {reference.version}; known: {known}"
-        elif content is None:
-            yield f"{str(reference)!r}: {NotFoundError.of(VIEW, reference.name, in_code, hint='none is defined')}"
-        elif reference.feature is not None and reference.feature not in dict(content["features"]):
-            where = f"feature in {reference.name!r}"
-            yield f"{str(reference)!r}: {NotFoundError.of(where, reference.feature, dict(content['features']))}"
+def _pin_on_demand(wanted: Mapping[Name, Wanted], state: State) -> dict[Name, Wanted]:
+    """What is wanted, on-demand views with the versions that they will read."""
+    outlook = Outlook(wanted, state, VIEW)
+    pinned = dict(wanted)
+    for name, want in wanted.items():
+        if want.kind == ON_DEMAND:
+            find = partial(_find, outlook, owner=f"OnDemandFeatureView {want.name!r}: inputs")
+            content = pin_inputs(want.content, find)
+            pinned[name] = replace(want, content=content, hash=definition_hash(content))
+    return pinned
+
+
+def _find(outlook: Outlook, reference: Reference, *, owner: str) -> tuple[int, str]:
+    try:
+        return outlook.find(reference)
+    except NotFoundError as exc:
+        raise DefinitionError(f"{owner} {str(reference)!r}: {exc}") from exc

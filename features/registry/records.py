@@ -41,7 +41,8 @@ class IntervalOutcome:
     """What a run made of one interval.
 
     status: one of INTERVAL_STATUSES. rows: appended to the log, of all kinds. position, delta_version: of the log
-    once the interval was done; None for one that published nothing.
+    once the interval was done; None for one that published nothing. fingerprint: of what its sources held; None where
+    no other interval depends on that.
     """
 
     interval: Interval
@@ -49,6 +50,7 @@ class IntervalOutcome:
     rows: int = 0
     position: int | None = None
     delta_version: int | None = None
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +59,7 @@ class LedgerEntry:
 
     status: of the last run. built: whether any run built it or found it empty, so that the next one is a rerun.
     stale: whether something that it was computed from has changed since.
-    rows, position, delta_version: of the last run that built it, None positions where none did.
+    rows, position, delta_version, fingerprint: of the last run that built it, None positions where none did.
     """
 
     interval: Interval
@@ -69,6 +71,7 @@ class LedgerEntry:
     delta_version: int | None
     run_id: str
     updated_at: datetime
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -108,6 +108,7 @@ ledger = Table(
     Column("delta_version", BigInteger),
     Column("run_id", Text, nullable=False),
     Column("updated_at", Instant, nullable=False),
+    Column("fingerprint", Text),
 )
 
 commits = Table(

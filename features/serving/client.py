@@ -1,19 +1,25 @@
-"""Reads features of entities online: one read per view, all at once, and a status for every value."""
+"""Reads features of entities online: one read per view, all at once, what is computed of them, and statuses."""
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, Protocol
 
-from features.core.applied import AppliedView, RequestedFeature
+from features.core.applied_on_demand import Requested
+from features.core.discovery import Definitions
 from features.core.dtypes import DType
-from features.core.times import duration_micros, from_micros, parse_instant, to_micros
-from features.errors import UsageError
-from features.serving.request import CompiledRequest, PlannedRead, check_rows, compile_request, plan_reads
-from features.serving.response import OnlineResponse, Status, columns_of
-from features.stores.base import OnlineRow, OnlineStore
+from features.core.on_demand import OnDemandFeatureView
+from features.core.request import CompiledRequest, compile_request
+from features.core.times import parse_instant, to_micros
+from features.errors import StaleCodeError, UsageError
+from features.serving.answering import respond
+from features.serving.on_demand import find_functions
+from features.serving.request import check_rows, plan_reads
+from features.serving.response import OnlineResponse
+from features.stores.base import OnlineStore
 
 Features = str | Sequence[str]
 
@@ -24,22 +30,39 @@ _MAX_COMPILED = 1024
 class FeatureResolver(Protocol):
     """The part of the registry that serving needs."""
 
-    def resolve(self, features: str | Sequence[str]) -> tuple[RequestedFeature, ...]:
+    def resolve(self, features: str | Sequence[str]) -> Sequence[Requested]:
         """The features that references, or a service's name, stand for. Raises: NotFoundError, DefinitionError."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A request that is ready to be answered: compiled, and the code of its on-demand views."""
+
+    compiled: CompiledRequest
+    functions: tuple[OnDemandFeatureView, ...]
 
 
 class OnlineClient:
     """Answers online requests out of a registry and an online store. Safe to use from threads.
 
     What a `features` argument stands for is remembered for `cache_seconds`: so long an `apply` may take to be seen.
+    definitions: what the views package defines here, asked for when on-demand features are; None: they are refused.
     """
 
-    def __init__(self, registry: FeatureResolver, store: OnlineStore, *, cache_seconds: float = 5.0) -> None:
+    def __init__(
+        self,
+        registry: FeatureResolver,
+        store: OnlineStore,
+        *,
+        definitions: Callable[[], Definitions] | None = None,
+        cache_seconds: float = 5.0,
+    ) -> None:
         self._registry = registry
         self._store = store
+        self._definitions = definitions
         self._cache_seconds = cache_seconds
         self._lock = Lock()
-        self._compiled: dict[tuple[str | tuple[str, ...], bool], tuple[float, CompiledRequest]] = {}
+        self._compiled: dict[tuple[str | tuple[str, ...], bool], tuple[float, _Prepared]] = {}
 
     def get(
         self,
@@ -53,22 +76,26 @@ class OnlineClient:
 
         Args:
             features: a service's name, or references such as `view:feature`.
-            entity_rows: one mapping per row wanted: join key to value, of all views that are read. A null key matches
-                nothing. Other columns come back untouched.
+            entity_rows: one mapping per row wanted: join key to value, of all views that are read, and the request
+                columns of on-demand views. A null key matches nothing. Other columns come back untouched.
             now: when lookback is judged, an aware datetime or an ISO string with an offset; None: at present.
             full_feature_names: name columns `view__feature` instead of by the bare feature.
 
         Raises:
             NotFoundError: a reference is unknown.
-            SpineError: a row lacks a join key, or holds one of another type.
+            SpineError: a row lacks a join key or a request column, or holds one of another type.
             UsageError: two columns would have one name, or `now` is no instant.
             OnlineStoreError: the store cannot be reached, or was never loaded.
+            StaleCodeError: the code of an on-demand view here is not what was applied.
+            TransformError: an on-demand function raised, or returned something other than it declares.
+            PlatformError: what such a function computes with is not installed here.
         """
-        compiled = self._recall(features, full_feature_names) or self._compile(features, full_feature_names)
+        prepared = self._recall(features, full_feature_names) or self._prepare(features, full_feature_names)
         micros = _now_micros(now)
-        rows = check_rows(compiled, entity_rows)
-        plans = plan_reads(compiled, rows)
-        return _respond(compiled, rows, plans, self._store.read([plan.read for plan in plans]), micros)
+        rows = check_rows(prepared.compiled, entity_rows)
+        plans = plan_reads(prepared.compiled, rows)
+        answers = self._store.read([plan.read for plan in plans])
+        return respond(prepared.compiled, prepared.functions, rows, plans, answers, micros)
 
     async def get_async(
         self,
@@ -79,35 +106,47 @@ class OnlineClient:
         full_feature_names: bool = False,
     ) -> OnlineResponse:
         """The same, without blocking the event loop."""
-        compiled = self._recall(features, full_feature_names)
-        if compiled is None:
-            compiled = await asyncio.to_thread(self._compile, features, full_feature_names)
+        prepared = await self._prepared(features, full_feature_names)
         micros = _now_micros(now)
-        rows = check_rows(compiled, entity_rows)
-        plans = plan_reads(compiled, rows)
-        return _respond(compiled, rows, plans, await self._store.read_async([plan.read for plan in plans]), micros)
+        rows = check_rows(prepared.compiled, entity_rows)
+        plans = plan_reads(prepared.compiled, rows)
+        answers = await self._store.read_async([plan.read for plan in plans])
+        arguments = (prepared.compiled, prepared.functions, rows, plans, answers, micros)
+        # An author's function may take its time.
+        return await asyncio.to_thread(respond, *arguments) if prepared.functions else respond(*arguments)
 
-    async def join_keys_async(self, *, features: Features) -> Mapping[str, DType]:
-        """The join keys, and their types, that entity rows need for these features. Raises: as `get`."""
-        compiled = self._recall(features, True)
-        if compiled is None:
-            compiled = await asyncio.to_thread(self._compile, features, True)
-        return compiled.join_keys
+    async def given_columns_async(self, *, features: Features) -> Mapping[str, DType]:
+        """The join keys and request columns that entity rows need for these features, and their types.
 
-    def _recall(self, features: Features, full_feature_names: bool) -> CompiledRequest | None:
+        Raises: as `get`.
+        """
+        return (await self._prepared(features, True)).compiled.given_columns
+
+    async def _prepared(self, features: Features, full_feature_names: bool) -> _Prepared:
+        recalled = self._recall(features, full_feature_names)
+        if recalled is not None:
+            return recalled
+        return await asyncio.to_thread(self._prepare, features, full_feature_names)
+
+    def _recall(self, features: Features, full_feature_names: bool) -> _Prepared | None:
         with self._lock:
-            until, compiled = self._compiled.get((_hashable(features), full_feature_names), (0.0, None))
-        return compiled if time.monotonic() < until else None
+            until, prepared = self._compiled.get((_hashable(features), full_feature_names), (0.0, None))
+        return prepared if time.monotonic() < until else None
 
-    def _compile(self, features: Features, full_feature_names: bool) -> CompiledRequest:
-        requested = self._registry.resolve(features)
-        compiled = compile_request(requested, full_feature_names=full_feature_names)
+    def _prepare(self, features: Features, full_feature_names: bool) -> _Prepared:
+        compiled = compile_request(self._registry.resolve(features), full_feature_names=full_feature_names)
+        prepared = _Prepared(compiled, find_functions(compiled, self._code()) if compiled.computed else ())
         with self._lock:
             if len(self._compiled) >= _MAX_COMPILED:
                 self._compiled.clear()
             until = time.monotonic() + self._cache_seconds
-            self._compiled[_hashable(features), full_feature_names] = (until, compiled)
-        return compiled
+            self._compiled[_hashable(features), full_feature_names] = (until, prepared)
+        return prepared
+
+    def _code(self) -> Definitions:
+        if self._definitions is None:
+            raise StaleCodeError("this client was opened without a views package, so it computes no on-demand features")
+        return self._definitions()
 
 
 def _hashable(features: Features) -> str | tuple[str, ...]:
@@ -120,48 +159,3 @@ def _hashable(features: Features) -> str | tuple[str, ...]:
 
 def _now_micros(now: datetime | str | None) -> int:
     return to_micros(datetime.now(UTC) if now is None else parse_instant(now, name="now"))
-
-
-def _respond(
-    compiled: CompiledRequest,
-    entity_rows: Sequence[Mapping[str, Any]],
-    plans: Sequence[PlannedRead],
-    answers: Sequence[Sequence[OnlineRow | None]],
-    now_micros: int,
-) -> OnlineResponse:
-    values: dict[str, list[Any]] = {}
-    statuses: dict[str, list[str]] = {}
-    times: dict[str, list[datetime | None]] = {}
-    for plan, answer in zip(plans, answers, strict=True):
-        rows = [None if place is None else answer[place] for place in plan.places]
-        events = [None if row is None else from_micros(row.event_micros) for row in rows]
-        kept = [row is not None and not _is_expired(row, plan.selection.view, now_micros) for row in rows]
-        for position, column in enumerate(plan.selection.columns):
-            pairs = [_judge(row, position, keep) for row, keep in zip(rows, kept, strict=True)]
-            values[column] = [value for value, _ in pairs]
-            statuses[column] = [status for _, status in pairs]
-            times[column] = list(events)
-    # Without rows there are still columns.
-    entities = columns_of(entity_rows) if entity_rows else {key: [] for key in compiled.join_keys}
-    order = compiled.types
-    return OnlineResponse(
-        entities=entities,
-        features={column: values[column] for column in order},
-        statuses={column: statuses[column] for column in order},
-        event_timestamps={column: times[column] for column in order},
-        types={**compiled.join_keys, **compiled.types},
-    )
-
-
-def _is_expired(row: OnlineRow, view: AppliedView, now_micros: int) -> bool:
-    """Whether the row is older than the view's lookback; one exactly as old is not."""
-    return view.lookback is not None and now_micros - row.event_micros > duration_micros(view.lookback)
-
-
-def _judge(row: OnlineRow | None, position: int, keep: bool) -> tuple[Any, str]:
-    if row is None:
-        return None, Status.NOT_FOUND.value
-    if not keep:
-        return None, Status.EXPIRED.value
-    value = row.values[position]
-    return value, (Status.NULL if value is None else Status.PRESENT).value

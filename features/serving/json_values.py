@@ -17,6 +17,8 @@ from features.core.dtypes import DType
 from features.core.times import format_instant
 from features.errors import SpineError
 
+_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
 
 def to_json(value: Any) -> Any:
     """A feature's value, or a key's, in JSON's types."""
@@ -37,19 +39,25 @@ def to_json(value: Any) -> Any:
     return value
 
 
-def read_entity_row(row: Mapping[str, Any], join_keys: Mapping[str, DType], number: int) -> dict[str, Any]:
-    """An entity row out of JSON, with its join keys in Python's types.
+def read_entity_row(row: Mapping[str, Any], types: Mapping[str, DType], number: int) -> dict[str, Any]:
+    """An entity row out of JSON, with its join keys and request columns in Python's types.
 
-    Raises: SpineError: a string is not what its key's type is written as.
+    Raises: SpineError: a string is not what its column's type is written as.
     """
     typed = dict(row)
-    for name, dtype in join_keys.items():
-        if isinstance(typed.get(name), str):
+    for name, dtype in types.items():
+        if name in typed:
             try:
-                typed[name] = _read_text(typed[name], dtype)
-            except (ValueError, InvalidOperation, binascii.Error) as exc:
+                typed[name] = _read(typed[name], dtype)
+            except (KeyError, ValueError, InvalidOperation, binascii.Error) as exc:
                 raise SpineError(f"entity_rows[{number}][{name!r}] is not a {dtype}: {typed[name]!r}") from exc
     return typed
+
+
+def _read(value: Any, dtype: DType) -> Any:
+    if isinstance(value, list) and dtype.is_list:
+        return [_read(item, dtype.element or DType.FLOAT32) for item in value]
+    return _read_text(value, dtype) if isinstance(value, str) else value
 
 
 def _read_text(text: str, dtype: DType) -> Any:
@@ -61,4 +69,4 @@ def _read_text(text: str, dtype: DType) -> Any:
         return Decimal(text)
     if dtype.kind == "bytes":
         return base64.b64decode(text, validate=True)
-    return text
+    return _NOT_FINITE[text] if dtype.is_float else text

@@ -1,12 +1,13 @@
-"""From a request in a caller's words to reads of an online store. Pure functions of what is given."""
+"""From entity rows in a caller's words to reads of an online store. Pure functions of what is given."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import Any
 
-from features.core.applied import RequestedFeature, Selection, name_columns, select_by_view
+from features.core.applied import Selection
 from features.core.dtypes import DType
+from features.core.request import CompiledRequest
 from features.errors import SpineError
 from features.stores.base import Key, Read
 
@@ -14,20 +15,6 @@ EntityRow = Mapping[str, Any]
 
 # Decimal arithmetic rounds to the context of the thread, unless it is told otherwise.
 _WIDE = Context(prec=200, traps=[])
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CompiledRequest:
-    """What a `features` argument stands for.
-
-    selections: the features by view.
-    types: column to type, in the order asked.
-    join_keys: all join keys of all views, in the order in which they first occur, and their types.
-    """
-
-    selections: tuple[Selection, ...]
-    types: Mapping[str, DType]
-    join_keys: Mapping[str, DType]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,24 +29,11 @@ class PlannedRead:
     places: tuple[int | None, ...]
 
 
-def compile_request(requested: Sequence[RequestedFeature], *, full_feature_names: bool) -> CompiledRequest:
-    """The request, with a name for each column. Raises: UsageError: two columns would have one name."""
-    columns = name_columns(requested, full_feature_names=full_feature_names)
-    join_keys: dict[str, DType] = {}
-    for item in requested:
-        for key, dtype in item.view.join_keys.items():
-            join_keys.setdefault(key, dtype)
-    return CompiledRequest(
-        selections=select_by_view(requested, columns),
-        types={column: item.feature.dtype for column, item in zip(columns, requested, strict=True)},
-        join_keys=join_keys,
-    )
-
-
 def check_rows(request: CompiledRequest, entity_rows: Any) -> Sequence[EntityRow]:
-    """The rows, if they are a sequence of mappings. Values are judged by `plan_reads`.
+    """The rows, if they are a sequence of mappings with the request columns. Join keys are judged by `plan_reads`.
 
-    Raises: SpineError: they are something else, or a column of theirs has the name of a requested feature.
+    Raises: SpineError: they are something else, a column of theirs has the name of a requested feature, or one lacks a
+        request column, or holds one of another type.
     """
     if isinstance(entity_rows, str | bytes | Mapping) or not isinstance(entity_rows, Sequence):
         raise SpineError(
@@ -76,7 +50,14 @@ def check_rows(request: CompiledRequest, entity_rows: Any) -> Sequence[EntityRow
                     f"entity_rows[{number}] has a column {column!r}, as has the answer; leave it out, or pass "
                     "full_feature_names=True"
                 )
+        for name, dtype in request.request_columns.items():
+            _checked(row, number, name, dtype, _reader(request, name))
     return entity_rows
+
+
+def _reader(request: CompiledRequest, column: str) -> str:
+    views = ", ".join(c.view.name for c in request.computed if column in c.view.request_columns)
+    return f"a request column of {views}"
 
 
 def plan_reads(request: CompiledRequest, entity_rows: Sequence[EntityRow]) -> tuple[PlannedRead, ...]:
@@ -90,25 +71,26 @@ def plan_reads(request: CompiledRequest, entity_rows: Sequence[EntityRow]) -> tu
 def _plan_read(selection: Selection, entity_rows: Sequence[EntityRow]) -> PlannedRead:
     distinct: dict[Key, int] = {}
     places: list[int | None] = []
+    what = f"a join key of {selection.view.name}"
     for number, row in enumerate(entity_rows):
-        key = tuple(_key_value(row, number, name, dtype, selection) for name, dtype in selection.view.join_keys.items())
+        key = tuple(_checked(row, number, name, dtype, what) for name, dtype in selection.view.join_keys.items())
         places.append(None if None in key else distinct.setdefault(key, len(distinct)))
     read = Read(view=selection.view, features=tuple(f.name for f in selection.features), keys=tuple(distinct))
     return PlannedRead(selection=selection, read=read, places=tuple(places))
 
 
-def _key_value(row: EntityRow, number: int, name: str, dtype: DType, selection: Selection) -> Any:
+def _checked(row: EntityRow, number: int, name: str, dtype: DType, what: str) -> Any:
+    """A row's value in a column, None for null. what: the column is, in words."""
     if name not in row:
         raise SpineError(
-            f"entity_rows[{number}] lacks {name!r}, a join key of {selection.view.name}; it has "
-            f"{', '.join(map(repr, row)) or 'no columns'}"
+            f"entity_rows[{number}] lacks {name!r}, {what}; it has {', '.join(map(repr, row)) or 'no columns'}"
         )
     value = row[name]
     if value is None:
         return None
     if not dtype.accepts(value) or not _fits(value, dtype):
         raise SpineError(
-            f"entity_rows[{number}][{name!r}], a join key of {selection.view.name}, must be {_in_words(dtype)}, got "
+            f"entity_rows[{number}][{name!r}], {what}, must be {_in_words(dtype)}, got "
             f"{type(value).__name__} {_shown(value)}"
         )
     return value
@@ -116,9 +98,14 @@ def _key_value(row: EntityRow, number: int, name: str, dtype: DType, selection: 
 
 def _fits(value: Any, dtype: DType) -> bool:
     """Whether a value of the right Python type also fits the stored type, without a digit lost."""
+    if dtype.element is not None:
+        return all(_fits(item, dtype.element) for item in value)
     if dtype.kind == "string":
         # A lone surrogate has no UTF-8.
         return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+    if dtype.is_float and isinstance(value, int):
+        # Beyond these a float skips whole numbers.
+        return abs(value) <= 1 << (24 if dtype.kind == "float32" else 53)
     if dtype.kind == "decimal":
         number = Decimal(value)
         if not number.is_finite():

@@ -64,10 +64,10 @@ def create_app(client: OnlineClient) -> FastAPI:
     @app.post("/get-online-features")
     async def get_online_features(body: OnlineFeaturesRequest) -> OnlineFeaturesResponse:
         """The latest values of features, and their statuses, for each entity row."""
-        join_keys = await client.join_keys_async(features=body.features)
+        types = await client.given_columns_async(features=body.features)
         response = await client.get_async(
             features=body.features,
-            entity_rows=[read_entity_row(row, join_keys, number) for number, row in enumerate(body.entity_rows)],
+            entity_rows=[read_entity_row(row, types, number) for number, row in enumerate(body.entity_rows)],
             now=body.now,
             full_feature_names=body.full_feature_names,
         )

@@ -43,6 +43,24 @@ def test_pyspark_is_not_there_for_this_interpreter(monkeypatch: pytest.MonkeyPat
         functions.Window.partitionBy("a")
 
 
+def test_what_on_demand_functions_compute_with_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+
+    with pytest.raises(PlatformError, match=r"pandas is not installed here: .* install the 'on-demand' extra"):
+        functions.pd.Series([1])
+
+
+def test_names_are_those_of_arrow_numpy_and_pandas() -> None:
+    import numpy
+    import pandas
+    import pyarrow.compute
+
+    assert functions.np.sqrt is numpy.sqrt
+    assert functions.pd.Series is pandas.Series
+    assert functions.pa.table is pyarrow.table
+    assert functions.pc.hour is pyarrow.compute.hour
+
+
 def test_names_are_those_of_pyspark() -> None:
     import pyspark.sql
 

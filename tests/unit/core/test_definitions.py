@@ -196,8 +196,7 @@ def test_a_feature_takes_its_name_and_type_by_position_and_no_more() -> None:
         *(
             (view, name)
             for name in (
-                "name", "entities", "sources", "transform", "features", "lookback", "schedule", "delay", "owner",
-                "description",
+                "name", "entities", "sources", "lookback", "schedule", "delay", "owner", "description",
             )
         ),
         *((service, name) for name in ("name", "features")),

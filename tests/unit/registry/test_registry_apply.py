@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from features import BatchSource, DType, Entity, Expect, Feature, FeatureService
+from features import Aggregation, BatchSource, DType, Entity, Expect, Feature, FeatureService
 from features.core.canonical import definition_hash, view_definition
 from features.core.schedule import Interval
 from features.errors import DefinitionError, NotFoundError
@@ -329,3 +329,29 @@ def test_service_that_left_the_code_is_kept_but_not_listed(registry, define, mak
 
 def test_empty_plan_says_so(registry, define):
     assert str(registry.plan(define())) == "Nothing to do: the registry holds what the code defines."
+
+
+def test_what_changed_in_windows_is_told_of_each_feature(registry, define, make_view):
+    def windows(days, **changes):
+        mean = Aggregation(
+            function="mean",
+            column="amount",
+            dtype=DType.FLOAT64,
+            windows=[timedelta(days=days)],
+            name="usual",
+            **changes,
+        )
+        return define(make_view(features=[Feature("amount", DType.FLOAT64)], aggregations=[mean], lookback=None))
+
+    registry.apply(windows(7))
+
+    wider = registry.plan(windows(30, where="amount > 0"))
+    computed = registry.plan(define(make_view(
+        features=[Feature("amount", DType.FLOAT64), Feature("usual", DType.FLOAT64)], lookback=None
+    )))  # fmt: skip
+
+    assert wider.changes[0].details == (
+        "feature usual: window: 7 d -> 30 d",
+        "feature usual: where: none -> 'amount > 0'",
+    )
+    assert "feature usual: of the transform now" in computed.changes[0].details
