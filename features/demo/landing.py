@@ -93,13 +93,13 @@ def land_flights(
     written = 0
     for name, table, time_column in (("flights", flights, "reported_at"), ("weather", weather, "observed_at")):
         progress(f"landing {name} under {root}")
-        for day, part in _by_day(table, time_column, start, end):
-            written += _write_if_changed(part, root / name / f"day={day}" / f"{name}.parquet")
+        for day, part in split_by_day(table, time_column, start, end):
+            written += write_if_changed(part, root / name / f"day={day}" / f"{name}.parquet")
             days.add(day)
             rows[name] += part.num_rows
     if not days:
         raise UsageError(f"no data in [{start or '...'}, {end or '...'}); flights cover 2013-01-01 to 2014-01-01 UTC")
-    written += _write_if_changed(planes, root / "planes" / "planes.parquet")
+    written += write_if_changed(planes, root / "planes" / "planes.parquet")
     progress(f"{len(days)} days are in place, {written} files written")
     return Landed(**rows, planes=planes.num_rows, days=len(days), written=written)
 
@@ -174,7 +174,9 @@ def _minutes(values: pd.Series) -> pd.Series:
     return pd.to_timedelta(values, unit="min").dt.as_unit("us")
 
 
-def _by_day(table: pa.Table, time_column: str, start: date | None, end: date | None) -> Iterator[tuple[date, pa.Table]]:
+def split_by_day(
+    table: pa.Table, time_column: str, start: date | None, end: date | None
+) -> Iterator[tuple[date, pa.Table]]:
     """The days of [start, end) that have rows, with those rows. The table must be in the order of the time column."""
     runs = compute.run_end_encode(compute.cast(table[time_column], pa.date32()).combine_chunks())
     first = 0
@@ -184,7 +186,7 @@ def _by_day(table: pa.Table, time_column: str, start: date | None, end: date | N
         first = last
 
 
-def _write_if_changed(table: pa.Table, path: Path) -> bool:
+def write_if_changed(table: pa.Table, path: Path) -> bool:
     """Whether the file had to be written. Raises: PlatformError: it cannot be."""
     if _holds(path, table):
         return False

@@ -20,6 +20,7 @@ from features.demo.report import describe_scores, describe_values, summarize
 from features.demo.runs import backfill_missing, local_airflow, run_dags, scheduled_views
 from features.demo.sets import SERVICE, SETS, extract_sets, saved_set
 from features.demo.spine import read_flights, spine_of, write_spine
+from features.demo.transactions import land_transactions
 from features.embedded.cassandra import embedded_node
 from features.errors import ConfigError, FeatureStoreError, OnlineStoreError
 from features.store import FeatureStore
@@ -119,6 +120,8 @@ def _land(span: Span) -> None:
         f"{landed.flights} flights, {landed.weather} weather rows, {landed.planes} planes under {DEFAULT_ROOT}: "
         f"{landed.written} files written"
     )
+    # For a second example, docs/windows.md: nothing of the demo reads them.
+    tell(f"{land_transactions()} made-up card transactions")
 
 
 def _start_cassandra(settings: Settings) -> None:

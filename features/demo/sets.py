@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from features.core.request import compile_request
 from features.demo.progress import Tell
 from features.demo.spine import read_rows
 from features.errors import FeatureStoreError, PlatformError
@@ -65,7 +66,8 @@ def _is_current(store: FeatureStore, name: str, spine: Path) -> bool:
 
 def _positions(store: FeatureStore) -> Mapping[str, int]:
     """The newest log position of each view that the service reads."""
-    views = {request.view.reference: request.view for request in store.registry.resolve(SERVICE)}
+    selections = compile_request(store.registry.resolve(SERVICE)).selections
+    views = {selection.view.reference: selection.view for selection in selections}
     return {
         reference: max((commit.position for commit in store.registry.commits(view)), default=0)
         for reference, view in views.items()

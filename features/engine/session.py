@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from features.config import SparkSettings
 from features.embedded.jars import install_delta_jars
 from features.errors import PlatformError
+from features.stores.delta import ROW_GROUP_SETTING, ROWS_PER_GROUP
+from features.stores.spark_errors import first_line
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -19,6 +21,7 @@ _ALWAYS = {
     "spark.sql.session.timeZone": "UTC",
     # Instants in files as instants in microseconds: Spark's default is an old type that other readers take for naive.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    ROW_GROUP_SETTING: str(ROWS_PER_GROUP),
     # Arrow on both sides of Python, in microseconds, without a silent slow path.
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.execution.arrow.pyspark.fallback.enabled": "false",
@@ -69,9 +72,9 @@ def open_session(settings: SparkSettings, *, app: str) -> "SparkSession":
     except (PySparkException, PySparkRuntimeError) as exc:
         raise PlatformError(f"Spark did not start: {exc}; is JAVA_HOME a JDK 17?") from exc
     except Exception as exc:  # boundary: py4j raises its own errors for what the JVM lacks
-        raise PlatformError(
-            f"Spark runs without Delta ({type(exc).__name__}); run `make setup`, or pass --packages"
-        ) from exc
+        if "ClassNotFoundException" not in str(exc):
+            raise PlatformError(f"Spark did not start: {first_line(exc)}; see its master's log") from exc
+        raise PlatformError("Spark runs without Delta; run `make setup`, or pass --packages") from exc
     return session
 
 

@@ -1,6 +1,6 @@
 """Reading sources: what an interval needs, with every time an instant."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,22 @@ _OFFSET = r"\d{2}:\d{2}(:\d{2}(\.\d+)?)? *(Z|[+-]\d{2}(:?\d{2})?)$"
 _DAY_ALONE, _NO_SECONDS = r"^(\d{4}-\d{2}-\d{2})$", r"^(\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2})(?!:)"
 
 
-def read_source(spark: "SparkSession", source: BatchSource, start: datetime, end: datetime) -> "DataFrame":
-    """The rows that could first be read in [start - history, end), with their times in UTC.
+def read_source(
+    spark: "SparkSession",
+    source: BatchSource,
+    start: datetime,
+    end: datetime,
+    *,
+    window: timedelta = timedelta(0),
+    at_ticks: bool = False,
+) -> "DataFrame":
+    """The rows that could first be read in [start - history - window, end), with their times in UTC.
+
+    Where a source has a created column, a row may be late: the rows before its event are read too.
+
+    Args:
+        window: the longest that a view aggregates over. at_ticks: whether its windows end at ticks, for which a row
+            that is late by more than the window does not count.
 
     Returns: the source's columns, its time columns as timestamps, and `available_timestamp`: the later of event and
         created, or the event where the source has no created column.
@@ -30,15 +44,15 @@ def read_source(spark: "SparkSession", source: BatchSource, start: datetime, end
     """
     frame = _load(spark, source)
     fields = [f for f in (source.timestamp_field, source.created_timestamp_field) if f is not None]
-    own = _timed(_prune(frame, source, start, end), source, fields, start, end)
+    own = _timed(prune_days(frame, source, start, end), source, fields, start, end)
     since = start
-    if source.created_timestamp_field is not None:
+    if source.created_timestamp_field is not None and not at_ticks:
         # A late row is of an earlier time, and needs the history of that time.
         since = min(start, _earliest_event(own, source) or start)
-    since -= source.history
+    since -= source.history + window
     if since == start:
         return own
-    return _timed(_prune(frame, source, since, end), source, fields, since, end)
+    return _timed(prune_days(frame, source, since, end), source, fields, since, end)
 
 
 def _timed(frame: "DataFrame", source: BatchSource, fields: list[str], start: datetime, end: datetime) -> "DataFrame":
@@ -94,7 +108,7 @@ def _load(spark: "SparkSession", source: BatchSource) -> "DataFrame":
     return frame
 
 
-def _prune(frame: "DataFrame", source: BatchSource, start: datetime, end: datetime) -> "DataFrame":
+def prune_days(frame: "DataFrame", source: BatchSource, start: datetime, end: datetime) -> "DataFrame":
     """The files of the days [start, end], where the source is kept by day."""
     from pyspark.sql import functions as F
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.core.dtypes import DType
+from features.engine.as_of.survey import Survey, survey_frame
 from features.errors import NotFoundError, SpineError
 from features.stores.delta import EVENT
 from features.stores.spark_errors import first_line, spark_errors
@@ -28,10 +29,12 @@ class Spine:
     """Rows to enrich.
 
     frame: in Spark: all columns of a Spark frame or path; of a local frame, keys, event_timestamp and the row number.
+    survey: how many rows it has, over what time, and where its keys lie.
     local: the pandas or Arrow frame that it came from, or None.
     """
 
     frame: "DataFrame"
+    survey: Survey
     local: Any = None
 
     @property
@@ -66,9 +69,17 @@ def read_spine(
         frame = _to_spark(spark, _narrow(table, keys))
     _check_names(local_names(local) if local is not None else frame.columns, keys, columns)
     frame = _typed(frame, keys)
-    if not frame.where(frame[EVENT].isNull()).isEmpty():
-        raise SpineError(f"entity_df holds rows whose {EVENT} is null; drop or repair them")
-    return Spine(frame=frame, local=local)
+    survey = _survey(frame, keys)
+    if survey.null_times:
+        raise SpineError(f"entity_df holds {survey.null_times} rows whose {EVENT} is null; drop or repair them")
+    return Spine(frame=frame, survey=survey, local=local)
+
+
+def _survey(frame: "DataFrame", keys: Mapping[str, DType]) -> Survey:
+    try:
+        return survey_frame(frame, keys)
+    except spark_errors() as exc:
+        raise SpineError(f"entity_df cannot be read: {first_line(exc)}") from exc
 
 
 def full_frame(spark: "SparkSession", spine: Spine, keys: Mapping[str, DType]) -> "DataFrame":

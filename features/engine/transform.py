@@ -26,16 +26,44 @@ _SAMPLE = 3
 
 
 def run_transform(view: FeatureView, frames: Mapping[str, "DataFrame"]) -> "DataFrame":
-    """What the view's transform makes of its sources, one frame each, by name.
+    """What the view's transform makes of its sources, one frame each, by name; without one, the rows of its source.
 
-    Returns: join keys, event_timestamp, available_timestamp, created_timestamp (null: the run's) and the features, of
-        the declared types.
+    Returns: join keys, event_timestamp, available_timestamp, created_timestamp (null: the run's) and the features that
+        are not aggregated, of the declared types; where there are aggregations, also all other columns as they are.
 
-    Raises: TransformError: it raised, returned no DataFrame, or columns are missing or of other types.
+    Raises: TransformError: it raised, returned no DataFrame, columns are missing or of other types, or the condition of
+        an aggregation is none.
     """
-    from pyspark.sql import DataFrame
     from pyspark.sql import functions as F
 
+    result = _source_rows(view, frames) if view.transform is None else _call(view, frames)
+    wanted = {**view.join_keys, EVENT: DType.TIMESTAMP, **{f.name: f.dtype for f in view.own_features}}
+    columns = [_column(view, result, name, dtype) for name, dtype in wanted.items()]
+    if AVAILABLE in result.columns:
+        columns.append(_column(view, result, AVAILABLE, DType.TIMESTAMP))
+    elif view.has_created_source:
+        raise _failure(view, f"it returned no {AVAILABLE}, which a source with a created_timestamp_field requires")
+    else:
+        columns.append(_column(view, result, EVENT, DType.TIMESTAMP).alias(AVAILABLE))
+    if CREATED in result.columns:
+        if view.values_at == "tick":
+            raise _failure(view, f'it returned {CREATED}, which no tick could take; drop it, or use values_at="event"')
+        columns.append(_column(view, result, CREATED, DType.TIMESTAMP))
+    elif view.is_imported:
+        raise _failure(view, f'it returned no {CREATED}, which available="source" keeps')
+    else:
+        columns.append(F.lit(None).cast("timestamp").alias(CREATED))
+    if view.aggregations:
+        _check_aggregated(view, result)
+        columns += [F.col(_quoted(name)) for name in result.columns if name not in {*wanted, AVAILABLE, CREATED}]
+    return result.select(*columns)
+
+
+def _call(view: FeatureView, frames: Mapping[str, "DataFrame"]) -> "DataFrame":
+    from pyspark.sql import DataFrame
+
+    if view.transform is None:
+        raise _failure(view, "it has none")
     accepted = inspect.signature(view.transform).parameters
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in accepted.values())
     unknown = [name for name in frames if name not in accepted and not takes_any]
@@ -49,21 +77,32 @@ def run_transform(view: FeatureView, frames: Mapping[str, "DataFrame"]) -> "Data
         raise _failure(view, f"{type(exc).__name__}: {first_line(exc)}") from exc
     if not isinstance(result, DataFrame):
         raise _failure(view, f"it returned {type(result).__name__}, not a DataFrame")
-    wanted = {**view.join_keys, EVENT: DType.TIMESTAMP, **{f.name: f.dtype for f in view.features}}
-    columns = [_column(view, result, name, dtype) for name, dtype in wanted.items()]
-    if AVAILABLE in result.columns:
-        columns.append(_column(view, result, AVAILABLE, DType.TIMESTAMP))
-    elif view.has_created_source:
-        raise _failure(view, f"it returned no {AVAILABLE}, which a source with a created_timestamp_field requires")
-    else:
-        columns.append(_column(view, result, EVENT, DType.TIMESTAMP).alias(AVAILABLE))
-    if CREATED in result.columns:
-        columns.append(_column(view, result, CREATED, DType.TIMESTAMP))
-    elif view.is_imported:
-        raise _failure(view, f'it returned no {CREATED}, which available="source" keeps')
-    else:
-        columns.append(F.lit(None).cast("timestamp").alias(CREATED))
-    return result.select(*columns)
+    return result
+
+
+def _source_rows(view: FeatureView, frames: Mapping[str, "DataFrame"]) -> "DataFrame":
+    """The rows of the only source as event rows. Its created time is told by their available time."""
+    from pyspark.sql import functions as F
+
+    (source,) = view.sources
+    return frames[source.name].withColumn(EVENT, F.col(_quoted(source.timestamp_field))).drop(CREATED)
+
+
+def _check_aggregated(view: FeatureView, frame: "DataFrame") -> None:
+    from pyspark.errors import AnalysisException
+    from pyspark.sql import functions as F
+
+    for aggregation in view.aggregations:
+        if aggregation.column is not None and aggregation.dtype is not None:
+            _column(view, frame, aggregation.column, aggregation.dtype)
+        if aggregation.where is None:
+            continue
+        try:
+            kind = frame.select(F.expr(aggregation.where).alias("where")).dtypes[0][1]
+        except AnalysisException as exc:
+            raise _failure(view, f"where={aggregation.where!r} cannot be judged: {first_line(exc)}") from exc
+        if kind != "boolean":
+            raise _failure(view, f"where={aggregation.where!r} is {kind}; write a condition, which is true or false")
 
 
 def assign_intervals(rows: "DataFrame", intervals: Sequence[Interval]) -> "DataFrame":
@@ -205,7 +244,7 @@ def _column(view: FeatureView, frame: "DataFrame", name: str, dtype: DType) -> "
     kind = dict(frame.dtypes)[name]
     if kind != dtype.spark and not _widens(kind, dtype):
         raise _failure(view, f"column {name!r} is {kind}, but {dtype} ({dtype.spark}) is declared; cast it")
-    return F.col(f"`{name}`").cast(dtype.spark).alias(name)
+    return F.col(_quoted(name)).cast(dtype.spark).alias(name)
 
 
 def _widens(kind: str, dtype: DType) -> bool:
@@ -223,6 +262,10 @@ def _sample(rows: "DataFrame", view: ViewSpec, *, timed: bool = True) -> str:
     found = rows.select(*keys, F.unix_micros(EVENT).alias(EVENT)).limit(_SAMPLE).collect()
     shown = [(", ".join(f"{key}={row[key]!r}" for key in view.join_keys), row[EVENT]) for row in found]
     return "; ".join(f"{keys} at {format_instant(from_micros(event))}" if timed else keys for keys, event in shown)
+
+
+def _quoted(name: str) -> str:
+    return f"`{name.replace('`', '``')}`"
 
 
 def _failure(view: FeatureView, why: str) -> TransformError:

@@ -16,11 +16,12 @@ from features.core.schedule import Interval, cover
 from features.core.times import format_instant, to_micros
 from features.engine.changes import CORRECTS, Nominal, difference, first_rows
 from features.engine.session import persisted
-from features.engine.source import read_source
-from features.engine.transform import assign_intervals, check_rows, collapse, collect_one, run_transform
+from features.engine.transform import check_rows, collect_one
 from features.errors import FeatureStoreError, RefusedError, StorageError
+from features.materialization.computing import compute
 from features.materialization.ledger import Told, check_overlap, reconcile, record_commit, tell
 from features.materialization.results import BuildResult
+from features.materialization.staleness import changed_sources, find_late
 from features.quality import GateRefusedError, Verdict, judge
 from features.registry import IntervalOutcome, Registry
 from features.stores.delta import EVENT, INTERVAL, OP, RETRACT, Commit, FeatureLog, Snapshot, micros_literal
@@ -113,20 +114,19 @@ class _Run:
         check_overlap(self.builder.registry, self.applied, self.intervals)
         name = self.applied.reference
         start, end = self.intervals[0].start, self.intervals[-1].end
-        frames = {s.name: read_source(self.builder.spark, s, start, end) for s in self.applied.sources}
-        returned = run_transform(self.view, frames)
-        with persisted(collapse(assign_intervals(returned, self.intervals), self.applied)) as rows:
+        computed = compute(self.builder.spark, self.view, self.applied, self.intervals)
+        with persisted(computed.rows) as rows:
             count = check_rows(rows, self.applied, name)
             logger.info("transformed", extra={"view": name, "rows": count, "start": start, "end": end})
             verdict = judge(rows.drop("_copies", "_alike"), self.applied)
             self._record_verdict(verdict)
-            return self._publish(verdict, count)
+            return self._publish(verdict, count, computed.held)
 
     def _record_verdict(self, verdict: Verdict) -> None:
         results = [asdict(result) for result in verdict.results]
         self.builder.registry.record_validation(self.run_id, results)
 
-    def _publish(self, verdict: Verdict, count: int) -> BuildResult:
+    def _publish(self, verdict: Verdict, count: int, held: Mapping[datetime, str]) -> BuildResult:
         filled = set(self._filled(verdict, count))
         for _ in range(_ATTEMPTS):
             snapshot = self.log.snapshot()
@@ -136,7 +136,7 @@ class _Run:
                 totals = self._totals(appended)
                 if self.applied.is_imported and totals and set(totals) & reruns:
                     raise self._changed_import(totals, reruns)
-                told = self._tell(totals, filled, reruns)
+                told = self._tell(totals, filled, reruns, held, snapshot)
                 commit = self._append(appended, snapshot, told)
             if commit is not None or not totals:
                 self._quarantine(verdict)
@@ -191,13 +191,24 @@ class _Run:
             ends[r["end"]]: {name: r[name] for name in ("rows", "corrections", "retractions")} for r in listed["all"]
         }
 
-    def _tell(self, totals: Mapping[datetime, Mapping[str, int]], filled: set[datetime], reruns: set[datetime]) -> Told:
+    def _tell(
+        self,
+        totals: Mapping[datetime, Mapping[str, int]],
+        filled: set[datetime],
+        reruns: set[datetime],
+        held: Mapping[datetime, str],
+        snapshot: Snapshot | None,
+    ) -> Told:
         rows = {end: total["rows"] for end, total in totals.items()}
-        changed = [end for end in totals if end in reruns]
-        return tell(self.intervals, filled=filled, rows=rows, changed=changed, view=self.applied)
+        other = changed_sources(self.builder.registry, self.applied, self.intervals, held)
+        changed = sorted(reruns & (totals.keys() | other))
+        late = find_late(self.builder.registry, self.log, snapshot, self.applied, self.intervals, changed)
+        return tell(
+            self.intervals, filled=filled, rows=rows, fingerprints=held, changed=changed, late=late, view=self.applied
+        )
 
     def _append(self, appended: "DataFrame", snapshot: Snapshot | None, told: Told) -> Commit | None:
-        rows = sum(count for *_, count in told.intervals)
+        rows = told.rows
         if not rows:
             return None
         keys = list(self.applied.join_keys)

@@ -4,7 +4,7 @@ A commit carries a note of all that the registry is to be told of it. The regist
 last: while it is missing, the next run, or the next read as of a moment, tells the rest again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,11 +21,18 @@ from features.stores.delta import Commit, FeatureLog
 class Told:
     """What the ledger is to be told of one run. Times are int64 microseconds, so that a commit can carry it as JSON.
 
-    intervals: start, end, status and appended rows of each. stale: the range in which built intervals are now stale.
+    intervals: start, end, status, appended rows, and the fingerprint of what sources held, of each. stale: the range in
+    which built intervals are now stale; late: start and end of others that are, since rows in them came late.
     """
 
-    intervals: Sequence[tuple[int, int, str, int]]
+    intervals: Sequence[tuple[int, int, str, int, str | None]]
     stale: tuple[int, int] | None = None
+    late: Sequence[tuple[int, int]] = ()
+
+    @property
+    def rows(self) -> int:
+        """Appended in all."""
+        return sum(rows for _, _, _, rows, _ in self.intervals)
 
     def note(self) -> dict[str, Any]:
         """As JSON."""
@@ -42,12 +49,12 @@ class Told:
                 rows=rows,
                 position=position,
                 delta_version=version,
+                fingerprint=fingerprint,
             )
-            for start, end, status, rows in self.intervals
+            for start, end, status, rows, fingerprint in self.intervals
         ]
         registry.record_intervals(view, run_id, outcomes)
-        if self.stale is not None:
-            after, until = self.stale
+        for after, until in (*([] if self.stale is None else [self.stale]), *self.late):
             registry.mark_stale(view, after=from_micros(after), until=from_micros(until))
 
 
@@ -55,15 +62,19 @@ def tell(
     intervals: Sequence[Interval],
     *,
     filled: set[datetime],
-    rows: dict[datetime, int],
+    rows: Mapping[datetime, int],
+    fingerprints: Mapping[datetime, str],
     changed: Sequence[datetime],
+    late: Sequence[Interval],
     view: AppliedView,
 ) -> Told:
     """What a run has to tell.
 
     Args:
         intervals: of the run. filled: the ends of those that got rows from the transform.
-        rows: appended, by the end of their interval. changed: the ends of built intervals that rows were appended to.
+        rows: appended, and fingerprints: of what sources held, by the end of their interval.
+        changed: the ends of built intervals that rows were appended to, or whose sources hold something else.
+        late: intervals beyond reach of these, but with rows that are not.
         view: whose history says how far a change reaches.
     """
     stale = None
@@ -71,10 +82,17 @@ def tell(
         stale = (to_micros(intervals[-1].end), to_micros(max(changed) + view.history))
     return Told(
         intervals=[
-            (to_micros(i.start), to_micros(i.end), "built" if i.end in filled else "empty", rows.get(i.end, 0))
+            (
+                to_micros(i.start),
+                to_micros(i.end),
+                "built" if i.end in filled else "empty",
+                rows.get(i.end, 0),
+                fingerprints.get(i.end),
+            )
             for i in intervals
         ],
         stale=stale,
+        late=[(to_micros(i.start), to_micros(i.end)) for i in late],
     )
 
 
@@ -85,7 +103,12 @@ def reconcile(registry: Registry, log: FeatureLog, view: AppliedView) -> None:
     if snapshot is None or snapshot.position <= known:
         return
     for commit in reversed(log.commits(after=known)):
-        told = Told(intervals=commit.note["intervals"], stale=commit.note["stale"])
+        # The notes of earlier releases tell no fingerprints.
+        told = Told(
+            intervals=[(*interval, None)[:5] for interval in commit.note["intervals"]],
+            stale=commit.note["stale"],
+            late=commit.note.get("late", ()),
+        )
         told.record(registry, view, commit.run_id, position=commit.position, version=commit.version)
         record_commit(registry, view, commit)
 

@@ -1,4 +1,4 @@
-"""What a build and a load answer with."""
+"""What a build, a load and a compaction answer with."""
 
 from dataclasses import dataclass
 
@@ -37,3 +37,12 @@ class MaterializeResult:
     build: BuildResult
     reprocessed: tuple[BuildResult, ...]
     load: LoadResult
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompactResult:
+    """A compaction: how many files the log had and has, and its Delta version afterwards (None: nothing was built)."""
+
+    files_before: int
+    files_after: int
+    delta_version: int | None

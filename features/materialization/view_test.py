@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from features.core.definitions import SOURCE_FORMATS, BatchSource, FeatureView
 from features.core.discovery import Definitions
 from features.core.schedule import Interval, cover, next_tick, previous_tick
 from features.core.times import MICROSECOND, duration_micros, from_micros, to_micros
-from features.engine.point_in_time import as_of_join
+from features.engine.as_of.spark_join import as_of_join
 from features.engine.session import persisted
 from features.engine.source import read_source
 from features.errors import NotFoundError, OnlineStoreError, SourceError, UsageError
@@ -174,7 +174,7 @@ def _find_intervals(view: FeatureView, spark: "SparkSession") -> tuple[Interval,
 
     source = view.sources[0]
     start, end = _EVER
-    frame = read_source(spark, source, start + source.history, end)
+    frame = read_source(spark, replace(source, history=timedelta(0)), start, end)
     if view.schedule is None:
         first = frame.select(F.min(F.unix_micros(AVAILABLE)), F.max(F.unix_micros(AVAILABLE))).first()
         if first is None or first[0] is None:

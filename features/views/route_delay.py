@@ -3,27 +3,13 @@
 from datetime import timedelta
 
 from features import FeatureView
-from features.functions import DataFrame
-from features.views.flights import OWNER, REPORTS, ROUTE, delay_features, summarize_delays
-
-
-def route_delay(reports: DataFrame) -> DataFrame:
-    """Delays of each route over (t - w, t], at each time t at which a flight of it was reported.
-
-    Args:
-        reports: one row per flight: see `summarize_delays`.
-
-    Returns: one row per route and time: origin, dest, event_timestamp, and the features.
-    """
-    return summarize_delays(reports, ["origin", "dest"], "route")
-
+from features.views.flights import OWNER, REPORTS, ROUTE, delay_aggregations
 
 ROUTE_DELAY = FeatureView(
     name="route_delay",
     entities=[ROUTE],
     sources=[REPORTS],
-    transform=route_delay,
-    features=delay_features("route"),
+    aggregations=delay_aggregations("route"),
     lookback=timedelta(days=7),
     schedule="@daily",
     delay=timedelta(minutes=30),

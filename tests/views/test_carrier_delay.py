@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from features.views.carrier_delay import CARRIER_DELAY, carrier_delay
+from features.views.carrier_delay import CARRIER_DELAY
 from tests.builders import at
-from tests.views.frames import reports, rows_of
+from tests.views.frames import reports, rows_of, windows_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.spark
 def summarize(spark: "SparkSession", *flights: tuple[str, float | None, bool]) -> dict[datetime, dict[str, Any]]:
     """The features of carrier AA by time, of (reported_at, arrival_delay, cancelled)."""
     frame = reports(spark, *(("AA", "JFK", "LAX", *flight) for flight in flights))
-    return {row["event_timestamp"]: row for row in rows_of(carrier_delay(reports=frame))}
+    return {row["event_timestamp"]: row for row in rows_of(windows_of(CARRIER_DELAY, reports=frame))}
 
 
 def test_a_report_counts_itself_and_what_was_reported_before_it(spark: "SparkSession") -> None:
@@ -81,14 +81,18 @@ def test_a_cancelled_flight_counts_in_the_rate_and_not_in_the_mean(spark: "Spark
 def test_carriers_are_apart(spark: "SparkSession") -> None:
     now = "2013-03-08T12:00:00"
     frame = reports(spark, ("AA", "JFK", "LAX", now, 10.0, False), ("UA", "JFK", "LAX", now, 30.0, False))
-    found = {row["carrier"]: row["carrier_mean_delay_7d"] for row in rows_of(carrier_delay(reports=frame))}
+    found = {row["carrier"]: row["carrier_mean_delay_7d"] for row in rows_of(windows_of(CARRIER_DELAY, reports=frame))}
     assert found == {"AA": 10.0, "UA": 30.0}
 
 
-def test_the_transform_returns_what_the_view_declares(spark: "SparkSession") -> None:
-    returned = carrier_delay(reports=reports(spark, ("AA", "JFK", "LAX", "2013-03-08T12:00:00", 10.0, False)))
+def test_what_is_computed_is_what_the_view_declares(spark: "SparkSession") -> None:
+    returned = windows_of(
+        CARRIER_DELAY, reports=reports(spark, ("AA", "JFK", "LAX", "2013-03-08T12:00:00", 10.0, False))
+    )
     assert dict(returned.dtypes) == {
         "carrier": "string",
         "event_timestamp": "timestamp",
+        "available_timestamp": "timestamp",
+        "created_timestamp": "timestamp",
         **{feature.name: feature.dtype.spark for feature in CARRIER_DELAY.features},
     }

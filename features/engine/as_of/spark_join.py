@@ -1,15 +1,15 @@
-"""The point-in-time join: beside each spine row, the feature values that a reader at its time would have got.
+"""The as-of join in Spark alone, for logs that tasks cannot read by themselves: any layout, any store that Spark reads.
 
-`as_of_join` is the one way in. It sorts spine and log of a key together and takes the running maximum of what ranks a
-row; keys with retractions, where what has won can be taken back, are swept in Python first.
+It sorts spine and log of a key together and takes the running maximum of what ranks a row; keys with retractions, where
+what has won can be taken back, are swept in Python first.
 """
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from features.core.applied import Selection
 from features.core.times import duration_micros
-from features.engine.sweep import LogRow, sweep
+from features.engine.as_of.requests import EXPIRED, FOUND, NOT_FOUND
+from features.engine.as_of.sweep import LogRow, sweep
 from features.stores.delta import CREATED, EVENT, INTERVAL, OP, PUT, RETRACT, SEQ
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 _TIME, _IS_SPINE, _SPINE, _WINNER = "_time", "_is_spine", "_spine_row", "_winner"
 
 
-def as_of_join(spine: "DataFrame", log: "DataFrame", selection: Selection, *, known_at: str = "created") -> "DataFrame":
+def as_of_join(
+    spine: "DataFrame", log: "DataFrame", selection: Selection, *, known_at: str = "created", status: str | None = None
+) -> "DataFrame":
     """The spine with the selected columns of one view behind its own.
 
     Args:
@@ -28,6 +30,7 @@ def as_of_join(spine: "DataFrame", log: "DataFrame", selection: Selection, *, kn
         selection: features, and the names of their columns.
         known_at: "created": a row is visible from the later of its event and created time on; "event": from its event
             on, as if everything were known at once.
+        status: the name of an int column: 0 nothing was visible, 1 it is older than the lookback, 2 it counts.
 
     Returns: as many rows as the spine has. A value is null where a key is null or unknown, nothing was visible, the
         winning row is older than the view's lookback, or the value itself is null.
@@ -51,17 +54,21 @@ def as_of_join(spine: "DataFrame", log: "DataFrame", selection: Selection, *, kn
     # False sorts before true: what becomes visible at t counts at t.
     until_now = Window.partitionBy(*keys).orderBy(_TIME, _IS_SPINE).rowsBetween(Window.unboundedPreceding, 0)
     joined = both.withColumn(_WINNER, F.max(_WINNER).over(until_now)).where(_IS_SPINE)
-    fresh = F.col(f"{_WINNER}.values").isNotNull()
+    found = F.col(f"{_WINNER}.values").isNotNull()
+    fresh = found
     if view.lookback is not None:
         age = F.unix_micros(_TIME) - F.unix_micros(f"{_WINNER}.event")
-        fresh = fresh & (age <= duration_micros(view.lookback))
-    return joined.select(
+        fresh = found & (age <= duration_micros(view.lookback))
+    columns = [
         *(F.col(f"{_SPINE}.`{name}`") for name in spine_columns),
         *(
             F.when(fresh, F.col(f"{_WINNER}.values.{name}")).alias(column)
             for name, column in zip(names, selection.columns, strict=True)
         ),
-    )
+    ]
+    if status is not None:
+        columns.append(F.when(fresh, FOUND).when(found, EXPIRED).otherwise(NOT_FOUND).alias(status))
+    return joined.select(*columns)
 
 
 def _candidates(rows: "DataFrame", selection: Selection, known_at: str) -> "DataFrame":
@@ -125,11 +132,3 @@ def _sweep_table(table: "pa.Table", keys: list[str]) -> "pa.Table":
     moments = pa.array([moment for moment, _ in steps], pa.int64()).cast(table.schema.field(_TIME).type)
     won = won.set_column(won.schema.get_field_index(_TIME), table.schema.field(_TIME), moments)
     return won.append_column("_step", pa.array(range(len(steps)), pa.int64()))
-
-
-def explain_join(selection: Selection) -> Iterator[str]:
-    """How `as_of_join` reads one view, in words."""
-    names = ", ".join(f.name for f in selection.features)
-    yield f"{selection.view.reference}: {names}"
-    keys = ", ".join(selection.view.join_keys)
-    yield f"  spine and log sorted together by ({keys}), time; running maximum; keys with retractions swept in Python"

@@ -1,0 +1,70 @@
+"""What a run computes before the gate judges it: sources read, transformed, and aggregated over windows."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from features.core.aggregations import longest_window
+from features.core.applied import AppliedView
+from features.core.definitions import FeatureView
+from features.core.schedule import Interval
+from features.engine.fingerprint import fingerprint_intervals
+from features.engine.source import read_source
+from features.engine.transform import assign_intervals, collapse, run_transform
+from features.engine.windows.files import ObstacleError, find_event_files
+from features.engine.windows.plan import plan_view
+from features.engine.windows.spark import compute_windows, compute_windows_of_files
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Computed:
+    """rows: as `collapse` leaves them. held: what the sources held, as a fingerprint of each interval, by its end."""
+
+    rows: "DataFrame"
+    held: Mapping[datetime, str]
+
+
+def compute(spark: "SparkSession", view: FeatureView, applied: AppliedView, intervals: Sequence[Interval]) -> Computed:
+    """The rows of a view over these intervals, and what its sources hold.
+
+    Raises: SourceError, TransformError: with the view's name and the cause.
+    """
+    start, end = intervals[0].start, intervals[-1].end
+    window, at_ticks = longest_window(applied.aggregations), applied.values_at == "tick"
+    returned = _windows_of_files(spark, view, applied, intervals)
+    if returned is not None:
+        # Their history was read by the tasks: what is left is to check the interval, and to tell what it holds.
+        frames = {s.name: read_source(spark, s, start, end, at_ticks=True) for s in applied.sources}
+        run_transform(view, frames)
+    else:
+        frames = {s.name: read_source(spark, s, start, end, window=window, at_ticks=at_ticks) for s in applied.sources}
+        returned = run_transform(view, frames)
+        if applied.aggregations:
+            returned = compute_windows(returned, plan_view(applied, intervals))
+    held = fingerprint_intervals(frames, applied, intervals)
+    return Computed(rows=collapse(assign_intervals(returned, intervals), applied), held=held)
+
+
+def _windows_of_files(
+    spark: "SparkSession", view: FeatureView, applied: AppliedView, intervals: Sequence[Interval]
+) -> "DataFrame | None":
+    """The windows of a view whose rows are those of its source, where tasks can read that by themselves."""
+    if view.transform is not None or not applied.aggregations:
+        return None
+    (source,) = applied.sources
+    plan = plan_view(applied, intervals)
+    try:
+        files = find_event_files(
+            source, plan, intervals[0].start, intervals[-1].end, window=longest_window(applied.aggregations)
+        )
+    except ObstacleError as obstacle:
+        logger.info("Spark reads the source of windows", extra={"source": source.name, "because": str(obstacle)})
+        return None
+    return compute_windows_of_files(spark, files, plan)
