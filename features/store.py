@@ -7,29 +7,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from features.config import Settings, load_settings
-from features.core.applied import AppliedView, Selection, name_columns, select_by_view
+from features.core.applied import AppliedView
 from features.core.canonical import definition_hash, view_definition
 from features.core.definitions import FeatureView
 from features.core.discovery import Definitions, discover
 from features.core.schedule import cover
 from features.core.times import parse_instant
-from features.errors import StaleCodeError, UsageError
-from features.registry import Plan, Registry, StoredManifest
+from features.errors import StaleCodeError
+from features.registry import Plan, Registry
+from features.training.verbs import TrainingVerbs
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from features.materialization.build import Builder
     from features.materialization.load import Loader
-    from features.materialization.results import BuildResult, LoadResult, MaterializeResult
+    from features.materialization.results import BuildResult, CompactResult, LoadResult, MaterializeResult
     from features.serving.client import OnlineClient
     from features.serving.response import OnlineResponse
     from features.stores.base import OnlineStore
-    from features.training.saved import Manifest
-    from features.training.training_set import Pin, TrainingSet
+    from features.training.retrieval import Retrieval
 
 
-class FeatureStore:
+class FeatureStore(TrainingVerbs):
     """One environment's feature store.
 
     Opening it is cheap: Spark starts with the first verb that needs it, the online store connects likewise. A view is
@@ -71,6 +71,16 @@ class FeatureStore:
         """Bring the online table up to the log; see `Loader.load`. Raises: OnlineStoreError, StorageError."""
         return self._loader.load(self.registry.view(view), full=full)
 
+    def compact(self, view: str) -> "CompactResult":
+        """Rewrite a view's log as few sorted files, for readers and pins without a change; see `Compactor.compact`.
+
+        Raises: NotFoundError, StorageError.
+        """
+        from features.materialization.compaction import Compactor
+
+        compactor = Compactor(spark=self.spark, registry=self.registry, warehouse=self._warehouse)
+        return compactor.compact(self.registry.view(view))
+
     def materialize(
         self, view: str, start: datetime | str, end: datetime | str, *, reprocess: int = 0
     ) -> "MaterializeResult":
@@ -108,67 +118,6 @@ class FeatureStore:
         if load:
             self._loader.load(applied)
         return results
-
-    def get_historical_features(
-        self,
-        *,
-        entity_df: Any,
-        features: str | Sequence[str],
-        known_at: str = "created",
-        as_of: datetime | str | None = None,
-        full_feature_names: bool = False,
-    ) -> "TrainingSet":
-        """Feature values as of each row's event_timestamp.
-
-        Args:
-            entity_df: a Spark, pandas or Arrow frame or a path: join keys, event_timestamp, and any other columns.
-            features: a service's name, or references to views and features.
-            known_at: "created": values that could be read at that time; "event": values that were true then, which
-                leaks. Any other is refused.
-            as_of: read the logs as they were committed at that moment; None: now.
-            full_feature_names: name columns `view__feature`.
-
-        Returns: the spine's columns untouched, then the features in the order asked.
-
-        Raises: NotFoundError, SpineError, UsageError.
-        """
-        from features.engine.spine import read_spine
-        from features.training.training_set import TrainingSet, join_keys
-
-        if known_at not in ("created", "event"):
-            raise UsageError(f'known_at must be "created" or "event", got {known_at!r}')
-        requested = self.registry.resolve(features)
-        columns = name_columns(requested, full_feature_names=full_feature_names)
-        moment = None if as_of is None else parse_instant(as_of, name="as_of")
-        selections = select_by_view(requested, columns)
-        keys = join_keys(s.view for s in selections)
-        spine = read_spine(self.spark, entity_df, keys=keys, columns=columns)
-        pins = tuple(self._pin(selection, moment) for selection in selections)
-        return TrainingSet(
-            spark=self.spark, spine=spine, pins=pins, columns=columns, known_at=known_at, saver=self._save
-        )
-
-    def rebuild(self, manifest: "str | Manifest") -> "TrainingSet":
-        """A saved training set, computed again from its spine and log positions, and found equal to what was saved.
-
-        Raises: NotFoundError: no such manifest; StorageError: what it needs is gone, or the content differs.
-        """
-        from features.training.rebuilding import rebuild
-
-        reference = manifest if isinstance(manifest, str) else manifest.reference
-        return rebuild(self.registry.manifest(reference), self.spark, self.registry, self._warehouse, self._save)
-
-    def hold(self, name: str) -> None:
-        """Keep what rebuilding a training set takes (`name` or `name@number`) from retention and drops."""
-        self.registry.hold(name)
-
-    def release(self, name: str) -> None:
-        """End a hold."""
-        self.registry.release(name)
-
-    def training_sets(self) -> tuple[StoredManifest, ...]:
-        """All saved training sets, by name and number."""
-        return self.registry.manifests()
 
     def get_online_features(
         self,
@@ -225,7 +174,7 @@ class FeatureStore:
         """What serving apps read through."""
         from features.serving.client import OnlineClient
 
-        return OnlineClient(self.registry, self.online)
+        return OnlineClient(self.registry, self.online, definitions=lambda: self.definitions)
 
     def close(self) -> None:
         """Release connections; the Spark session is left to its process. Calling it twice is fine."""
@@ -253,6 +202,20 @@ class FeatureStore:
         return Builder(spark=self.spark, registry=self.registry, warehouse=self._warehouse)
 
     @property
+    def _retrieval(self) -> "Retrieval":
+        from features.materialization.ledger import reconcile
+        from features.training.retrieval import Retrieval
+
+        return Retrieval(
+            session=lambda: self.spark,
+            registry=self.registry,
+            warehouse=self._warehouse,
+            package=self.settings.views,
+            definitions=lambda: self.definitions,
+            reconcile=reconcile,
+        )
+
+    @property
     def _loader(self) -> "Loader":
         from features.materialization.load import Loader
 
@@ -269,21 +232,3 @@ class FeatureStore:
                 f"({applied.definition_hash[:12]}); look at `features plan`, then run `features apply`"
             )
         return code, applied
-
-    def _pin(self, selection: Selection, moment: datetime | None) -> "Pin":
-        from features.materialization.ledger import reconcile
-        from features.stores.delta import FeatureLog
-        from features.training.training_set import Pin
-
-        log = FeatureLog(self.spark, self._warehouse, selection.view)
-        snapshot = log.snapshot()
-        position = snapshot.position if snapshot is not None else 0
-        if moment is not None:
-            reconcile(self.registry, log, selection.view)
-            position = min(position, self.registry.position_at(selection.view, moment))
-        return Pin(selection=selection, log=log, snapshot=snapshot, position=position)
-
-    def _save(self, training_set: "TrainingSet", name: str, hold: bool) -> "Manifest":
-        from features.training.saved import save_training_set
-
-        return save_training_set(training_set, name, hold, registry=self.registry, warehouse=self._warehouse)

@@ -1,4 +1,4 @@
-"""`features build`, `load`, `materialize` and `backfill`: the batch path, in this process."""
+"""`features build`, `load`, `compact`, `materialize` and `backfill`: the batch path, in this process."""
 
 from argparse import Namespace, _SubParsersAction
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _RANGE = "--start 2013-03-07T00:00:00Z --end 2013-03-08T00:00:00Z"
 
 
 def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
-    """Adds build, load, materialize and backfill."""
+    """Adds build, load, compact, materialize and backfill."""
     about = "Compute whole intervals of a view into its offline log; again is fine, and appends only what changed."
     parser = add_verb(verbs, "build", build, about=about, example=f"features build carrier_delay {_RANGE}")
     _add_view(parser)
@@ -26,6 +26,10 @@ def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
     parser = add_verb(verbs, "load", load, about=about, example="features load carrier_delay")
     _add_view(parser)
     parser.add_argument("--full", action="store_true", help="write every key, and delete those that the log lacks")
+
+    about = "Rewrite the log of a view as few sorted files; rows, readers and pinned sets see no change."
+    parser = add_verb(verbs, "compact", compact, about=about, example="features compact carrier_delay")
+    _add_view(parser)
 
     about = "Build, then load: what a view's DAG runs."
     parser = add_verb(verbs, "materialize", materialize, about=about, example=f"features materialize weather {_RANGE}")
@@ -53,6 +57,14 @@ def load(args: Namespace) -> Answer:
     with open_store(args) as store:
         result = store.load(args.view, full=args.full)
     return Answer(text=f"{args.view}: {tell_load(result)}", data={"view": args.view, **to_plain(result)})
+
+
+def compact(args: Namespace) -> Answer:
+    """Compact a log."""
+    with open_store(args) as store:
+        result = store.compact(args.view)
+    text = f"{args.view}: {result.files_before} files before, {result.files_after} after"
+    return Answer(text=text, data={"view": args.view, **to_plain(result)})
 
 
 def materialize(args: Namespace) -> Answer:

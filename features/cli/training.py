@@ -1,88 +1,188 @@
-"""`features training-set` and `features rebuild`: saved sets of feature values as of each row's time."""
+"""`features training-set` and `features rebuild`: sets of feature values, saved with all that rebuilding them takes."""
 
-from argparse import ArgumentParser, Namespace, _SubParsersAction
+from argparse import Namespace, _SubParsersAction
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.cli.options import Parser, add_verb, open_store, parse_features
-from features.cli.rendering import fields, to_plain
+from features.cli.rendering import fields, table, to_plain
 from features.cli.running import Answer
+from features.cli.training_options import add_extraction, check_extraction, parse_as_of, parse_splits
 from features.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from features.store import FeatureStore
-    from features.training.saved import Manifest
+    from features.training.feature_rows import FeatureRows
+    from features.training.manifest import Manifest
+    from features.training.training_set import TrainingSet
+
+_ACTIONS = """\
+actions on saved sets:
+  features training-set list
+  features training-set show delays@1
+  features training-set hold delays@1       keep what rebuilding it takes
+  features training-set release delays@1
+  features training-set rebuild delays@1 --output delays"""
 
 
 def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
     """Adds training-set and rebuild."""
-    about = "Extract feature values as of each row of a spine, and save them with a manifest."
+    about = "Extract feature values, and save them with a manifest; or look after what was saved."
     example = "features training-set --features delay_model --spine .state/spine.parquet --name delays"
-    add_training_set(add_verb(verbs, "training-set", training_set, about=about, example=example))
+    parser = add_verb(verbs, "training-set", training_set, about=about, example=example)
+    parser.epilog = f"{parser.epilog}\n\n{_ACTIONS}"
+    parser.add_argument("action", nargs="?", choices=("save", *_ON_SAVED), default="save", metavar="ACTION",
+                        help="save (the default), list, show, hold, release or rebuild")  # fmt: skip
+    parser.add_argument("saved", nargs="?", metavar="NAME[@N]", help="of a saved set; without a number, the latest")
+    add_extraction(parser)
 
     about = "Compute a saved training set again from its manifest, and check that it is the same."
     parser = add_verb(verbs, "rebuild", rebuild, about=about, example="features rebuild delays@1 --output delays")
-    parser.add_argument("name", metavar="NAME[@N]", help="of the training set; without a number, the latest")
+    parser.add_argument("saved", metavar="NAME[@N]", help="of the training set; without a number, the latest")
     parser.add_argument("--output", metavar="PATH", help="write the rows there, as Parquet")
 
 
-def add_training_set(parser: ArgumentParser) -> None:
-    """The arguments of an extraction, which a verb and a job share."""
-    parser.add_argument("--features", required=True, metavar="REF[,REF]", help="a service, or view:feature references")
-    parser.add_argument("--spine", required=True, metavar="PATH", help="Parquet: join keys and event_timestamp")
-    parser.add_argument("--name", required=True, help="of the training set; each save gets the next number")
-    parser.add_argument("--known-at", choices=("created", "event"), default="created",
-                        help="event: what was true, whether or not anyone could know it (leaks)")  # fmt: skip
-    parser.add_argument("--as-of", metavar="TIME", help="read the logs as they were committed then (default: now)")
-    parser.add_argument("--full-feature-names", action="store_true", help="name columns view__feature")
-    parser.add_argument("--no-hold", action="store_true", help="do not protect what a rebuild needs")
-    parser.add_argument("--output", metavar="PATH", help="write the rows there too, as Parquet")
-
-
 def training_set(args: Namespace) -> Answer:
-    """Extract and save a set."""
+    """Extract a set, or do something with one that was saved."""
+    if args.action == "save":
+        if args.saved is not None:
+            raise UsageError(f"features training-set: {args.saved!r} is one word too many; a new set takes --name")
+        return save(args)
+    if args.action != "list" and args.saved is None:
+        raise UsageError(f"features training-set {args.action}: which set? write name or name@number")
+    return _ON_SAVED[args.action](args)
+
+
+def save(args: Namespace) -> Answer:
+    """Extract and save a set; or tell what that would read, or leak."""
     with open_store(args) as store:
-        manifest = extract(store, args)
-    shown = {"saved": manifest.reference, **_facts(manifest)}
-    return Answer(text=fields(shown), data={"reference": manifest.reference, **to_plain(manifest)})
+        told, text = extract(store, args)
+    return Answer(text=text, data=told)
+
+
+def extract(store: "FeatureStore", args: Namespace) -> tuple[Mapping[str, Any], str]:
+    """Do what the options of `add_extraction` describe; the result for machines, and for people."""
+    from features.training.training_set import TrainingSet
+
+    check_extraction(args)
+    check_output(args.output)
+    splits = parse_splits(args)
+    rows = ask(store, args)
+    if args.dry_run:
+        estimate = rows.estimate()
+        return {"dry_run": to_plain(estimate)}, f"{rows.explain()}\n{estimate}"
+    if args.leakage_report and isinstance(rows, TrainingSet):
+        report = rows.leakage_report()
+        return {"leakage": to_plain(report)}, str(report)
+    manifest = rows.save(args.name, hold=not args.no_hold, format=args.format, splits=splits)
+    if args.output is not None:
+        write_rows(read_saved(store, manifest), args.output)
+    facts = describe(manifest)
+    return {"reference": manifest.reference, **brief(manifest)}, fields({"saved": manifest.reference, **facts})
+
+
+def ask(store: "FeatureStore", args: Namespace) -> "TrainingSet | FeatureRows":
+    """The rows that the options describe, not yet computed."""
+    features, as_of = parse_features(args.features), parse_as_of(args.as_of)
+    if args.spine:
+        return store.get_historical_features(
+            entity_df=_absolute(args.spine),
+            features=features,
+            known_at=args.known_at,
+            as_of=as_of,
+            full_feature_names=args.full_feature_names,
+        )
+    if args.latest:
+        return store.get_latest_features(
+            features=features,
+            at=args.at,
+            known_at=args.known_at,
+            as_of=as_of,
+            full_feature_names=args.full_feature_names,
+        )
+    return store.get_feature_rows(
+        features=features, start=args.start, end=args.end, at=args.at, known_at=args.known_at, as_of=as_of
+    )
 
 
 def rebuild(args: Namespace) -> Answer:
     """Compute a saved set again."""
     check_output(args.output)
     with open_store(args) as store:
-        rebuilt = store.rebuild(args.name)
+        rebuilt = store.rebuild(args.saved)
         if args.output is not None:
             write_rows(rebuilt.to_spark(), args.output)
-    found = {"name": args.name, "content_hash": rebuilt.content_hash, "output": args.output}
-    text = f"{args.name}: rebuilt, and equal to what was saved (content hash {rebuilt.content_hash})"
+    found = {"name": args.saved, "content_hash": rebuilt.content_hash, "output": args.output}
+    text = f"{args.saved}: rebuilt, and equal to what was saved (content hash {rebuilt.content_hash})"
     return Answer(text=text + (f"; written to {args.output}" if args.output else ""), data=found)
 
 
-def extract(store: "FeatureStore", args: Namespace) -> "Manifest":
-    """Extract and save the set that the arguments of `add_training_set` describe."""
-    from features.training.saved import read_saved
+def list_sets(args: Namespace) -> Answer:
+    """All saved sets, or those of a name."""
+    with open_store(args) as store:
+        found = [m for m in store.training_sets() if args.saved in (None, m.name, m.reference)]
+    headers = ("set", "created", "rows", "known at", "format", "held", "content hash")
+    shown = [
+        (m.reference, m.created_at, m.rows, m.known_at, m.format, "yes" if m.held else "no", m.content_hash[:12])
+        for m in found
+    ]
+    text = table(headers, shown) if shown else "no training set is saved"
+    return Answer(text=text, data={"training_sets": [{"reference": m.reference, **brief(m)} for m in found]})
 
-    check_output(args.output)
-    found = store.get_historical_features(
-        entity_df=_absolute(args.spine),
-        features=parse_features(args.features),
-        known_at=args.known_at,
-        as_of=args.as_of,
-        full_feature_names=args.full_feature_names,
-    )
-    manifest = found.save(args.name, hold=not args.no_hold)
-    if args.output is not None:
-        write_rows(read_saved(store.spark, manifest.path), args.output)
-    return manifest
+
+def show(args: Namespace) -> Answer:
+    """All that a manifest holds."""
+    with open_store(args) as store:
+        manifest = store.training_set(args.saved)
+    views = [(v["view"], v["position"], v["delta_version"], ", ".join(v["features"])) for v in _views(manifest)]
+    statistics = [(name, *s.values()) for name, s in manifest.content.get("statistics", {}).items()]
+    parts = [
+        fields({"set": manifest.reference, **describe(manifest)}),
+        table(("view", "log position", "Delta version", "features"), views),
+        table(("column", "nulls", "NaNs", "min", "max", "mean"), statistics) if statistics else "",
+    ]
+    data = {"reference": manifest.reference, **to_plain(manifest)}
+    return Answer(text="\n\n".join(part for part in parts if part), data=data)
+
+
+def hold(args: Namespace) -> Answer:
+    """Keep what rebuilding a set takes."""
+    with open_store(args) as store:
+        store.hold(args.saved)
+        reference = store.training_set(args.saved).reference
+    return Answer(text=f"{reference}: held", data={"reference": reference, "held": True})
+
+
+def release(args: Namespace) -> Answer:
+    """End a hold."""
+    with open_store(args) as store:
+        store.release(args.saved)
+        reference = store.training_set(args.saved).reference
+    return Answer(text=f"{reference}: released", data={"reference": reference, "held": False})
+
+
+_ON_SAVED: dict[str, Callable[[Namespace], Answer]] = {
+    "list": list_sets, "show": show, "hold": hold, "release": release, "rebuild": rebuild,
+}  # fmt: skip
 
 
 def check_output(path: str | None) -> None:
     """Raises: UsageError: something is there already; said before the work, not after it."""
     if path is not None and "://" not in path and Path(path).exists():
         raise UsageError(f"--output {path} exists; remove it, or name another folder")
+
+
+def read_saved(store: "FeatureStore", manifest: "Manifest") -> "DataFrame":
+    """The files of a saved set. Raises: StorageError: they are gone."""
+    from features.stores.spark_errors import first_line, spark_errors
+
+    try:
+        return store.spark.read.format(manifest.format).load(manifest.path)
+    except spark_errors() as exc:
+        raise StorageError(f"the saved files at {manifest.path} cannot be read: {first_line(exc)}") from exc
 
 
 def write_rows(frame: "DataFrame", path: str) -> None:
@@ -95,17 +195,36 @@ def write_rows(frame: "DataFrame", path: str) -> None:
         raise StorageError(f"cannot write to {path}: {first_line(exc)}; name another folder with --output") from exc
 
 
-def _absolute(path: str) -> str:
-    """Spark's own working folder is that of the process that started its JVM."""
-    return path if "://" in path else str(Path(path).absolute())
+def brief(manifest: "Manifest") -> dict[str, Any]:
+    """A manifest for machines, without its long lists, which `show` has."""
+    told: dict[str, Any] = to_plain(manifest)
+    del told["content"]
+    return {**told, "parts": dict(manifest.parts)}
 
 
-def _facts(manifest: "Manifest") -> dict[str, Any]:
-    return {
+def describe(manifest: "Manifest") -> dict[str, Any]:
+    """A manifest for people."""
+    content = manifest.content
+    told = {
+        "created": manifest.created_at,
         "rows": manifest.rows,
         "content hash": manifest.content_hash,
         "known at": manifest.known_at,
+        "as of": content.get("as_of"),
+        "service": content.get("service"),
         "columns": ", ".join(manifest.columns),
+        "parts": ", ".join(f"{part} {rows}" for part, rows in manifest.parts.items()) or None,
         "held": "yes" if manifest.held else "no",
+        "format": manifest.format,
         "path": manifest.path,
     }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _views(manifest: "Manifest") -> list[dict[str, Any]]:
+    return [{"delta_version": None, **view} for view in manifest.content["views"]]
+
+
+def _absolute(path: str) -> str:
+    """Spark's own working folder is that of the process that started its JVM."""
+    return path if "://" in path else str(Path(path).absolute())

@@ -1,62 +1,163 @@
-"""What ignoring created times would have leaked into a training set."""
+"""What ignoring created times would have leaked into a training set, and how much of its spine found nothing."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from features.engine.as_of import AsOf, Pin, plan_join
+from features.engine.as_of.requests import EXPIRED, NOT_FOUND
+from features.engine.spine import Spine
+from features.training.asked import Asked
+from features.training.on_demand import Derivation
+from features.training.row_plans import collect_tasks
+
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import DataFrame
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LeakageReport:
-    """By feature: how many of the rows would hold another value by event time alone.
+class FeatureLeakage:
+    """Of one feature, in rows of the spine.
 
-    rows: of the spine. differing: values that differ. missing: values that are null when known_at is "created".
+    differing: another value by event time alone than by what was known. not_found: no row was visible.
+    past_lookback: the row that was found is too old. null: it counts, and its value is null; of an on-demand feature,
+    all nulls.
     """
 
+    differing: int = 0
+    not_found: int = 0
+    past_lookback: int = 0
+    null: int = 0
+
+    def __add__(self, other: "FeatureLeakage") -> "FeatureLeakage":
+        return FeatureLeakage(
+            differing=self.differing + other.differing,
+            not_found=self.not_found + other.not_found,
+            past_lookback=self.past_lookback + other.past_lookback,
+            null=self.null + other.null,
+        )
+
+    @property
+    def missing(self) -> int:
+        """Rows without a value, as known."""
+        return self.not_found + self.past_lookback + self.null
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LeakageReport:
+    """rows: of the spine. features: by column, in the order asked."""
+
     rows: int
-    differing: Mapping[str, int]
-    missing: Mapping[str, int]
+    features: Mapping[str, FeatureLeakage]
+
+    @property
+    def differing(self) -> dict[str, int]:
+        """By feature: rows whose value differs between known_at "created" and "event"."""
+        return {name: found.differing for name, found in self.features.items()}
+
+    @property
+    def missing(self) -> dict[str, int]:
+        """By feature: rows whose value is null when known_at is "created"."""
+        return {name: found.missing for name, found in self.features.items()}
+
+    def share(self, count: int) -> float:
+        """A count of rows as a share of the spine; 0 of an empty one."""
+        return count / self.rows if self.rows else 0.0
 
     def __str__(self) -> str:
         lines = [f"{self.rows} rows; values that differ between known_at='created' and 'event':"]
-        for name, count in self.differing.items():
-            share = count / self.rows if self.rows else 0.0
-            lines.append(f"  {name}: {count} ({share:.1%}); null as known: {self.missing[name]}")
+        for name, found in self.features.items():
+            told = (
+                f"not found {self.share(found.not_found):.1%}, past lookback {self.share(found.past_lookback):.1%}, "
+                f"null {self.share(found.null):.1%}"
+            )
+            lines.append(f"  {name}: {found.differing} ({self.share(found.differing):.1%}); as known: {told}")
         return "\n".join(lines)
 
 
-def compare(created: "DataFrame", event: "DataFrame", columns: Sequence[str]) -> LeakageReport:
-    """The report for one spine joined both ways.
+def measure_leakage(spine: Spine, frame: "DataFrame", pins: Sequence[Pin], asked: Asked) -> LeakageReport:
+    """The report for a spine, in one pass over it: every view is joined both ways, and counted inside the tasks.
 
     Args:
-        created, event: the same spine rows, keys and times and all, each with the features.
-        columns: the features.
+        spine: the rows; frame: all their columns. pins: where each view is read. asked: the features.
     """
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
-    own = [name for name in created.columns if name not in columns]
-    # Rows that are alike in all the spine's columns have the same features, so any order of them will do.
-    numbered = Window.partitionBy(*(f"`{name}`" for name in own)).orderBy(F.lit(0))
-
-    def packed(frame: "DataFrame", side: str) -> "DataFrame":
-        values = F.struct(*(F.col(f"`{name}`") for name in columns)).alias(side)
-        identity = F.struct(*(F.col(f"`{name}`") for name in own)).alias("_spine")
-        return frame.select(identity, values, F.row_number().over(numbered).alias("_copy"))
-
-    left, right = packed(created, "_created"), packed(event, "_event")
-    same_row = left["_spine"].eqNullSafe(right["_spine"]) & (left["_copy"] == right["_copy"])
-    both = left.join(right, same_row)
-    counts = [F.count(F.lit(1))]
-    for name in columns:
-        before, after = F.col(f"_created.`{name}`"), F.col(f"_event.`{name}`")
-        counts += [F.count_if(~before.eqNullSafe(after)), F.count_if(before.isNull())]
-    found = both.agg(*(count.alias(f"c{place}") for place, count in enumerate(counts))).first()
-    totals = [int(value) for value in found] if found is not None else [0] * len(counts)
-    return LeakageReport(
-        rows=totals[0],
-        differing=dict(zip(columns, totals[1::2], strict=True)),
-        missing=dict(zip(columns, totals[2::2], strict=True)),
+    requests = []
+    statuses: dict[str, str] = {}
+    by_event: dict[str, str] = {}
+    for place, pin in enumerate(pins):
+        renamed = {column: f"_event_{place}_{nth}" for nth, column in enumerate(pin.selection.columns)}
+        by_event |= renamed
+        statuses |= dict.fromkeys(renamed, f"_status_{place}")
+        selection = replace(pin.selection, columns=tuple(renamed.values()))
+        requests.append(AsOf(pin=pin, status=f"_status_{place}"))
+        requests.append(AsOf(pin=replace(pin, selection=selection), known_at="event"))
+    counter = _Counter(asked.columns, statuses, by_event, asked.derivation)
+    answers = collect_tasks(
+        plan_join(spine, requests, frame=frame).to_tasks(counter, "counts string"), doing="counting"
     )
+    rows, totals = 0, dict.fromkeys(asked.columns, FeatureLeakage())
+    for answer in answers:
+        told = json.loads(answer["counts"])
+        rows += told["rows"]
+        for name, counts in told["features"].items():
+            totals[name] += FeatureLeakage(**counts)
+    return LeakageReport(rows=rows, features=totals)
+
+
+@dataclass(frozen=True)
+class _Counter:
+    """Counts in a task; answers with one row.
+
+    columns: of the answer. statuses: of each joined column, the one that says what was found. by_event: of each joined
+    column, the one that holds its value by event time.
+    """
+
+    columns: tuple[str, ...]
+    statuses: Mapping[str, str]
+    by_event: Mapping[str, str]
+    derivation: Derivation
+
+    def __call__(self, batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+        import pyarrow as pa
+
+        rows, totals = 0, dict.fromkeys(self.columns, FeatureLeakage())
+        for batch in batches:
+            rows += batch.num_rows
+            known, leaky = self._answers(batch)
+            for name in self.columns:
+                totals[name] += self._count(batch, known.column(name), leaky.column(name), name)
+        features = {
+            name: {field: getattr(found, field) for field in FeatureLeakage.__slots__} for name, found in totals.items()
+        }
+        yield pa.RecordBatch.from_pydict({"counts": [json.dumps({"rows": rows, "features": features})]})
+
+    def _answers(self, batch: "pa.RecordBatch") -> "tuple[pa.RecordBatch, pa.RecordBatch]":
+        """The answer by what was known, and by event time alone."""
+        added = {*self.by_event, *self.by_event.values(), *self.statuses.values()}
+        own = [name for name in batch.schema.names if name not in added]
+        known = batch.select([*own, *self.by_event])
+        leaky = batch.select([*own, *self.by_event.values()]).rename_columns([*own, *self.by_event])
+        if self.derivation.is_needed:
+            return self.derivation.apply(known), self.derivation.apply(leaky)
+        return known, leaky
+
+    def _count(self, batch: "pa.RecordBatch", known: "pa.Array", leaky: "pa.Array", name: str) -> FeatureLeakage:
+        import numpy as np
+        import pyarrow.compute as pc
+
+        from features.training.content_hash import cells
+
+        absent = pc.is_null(known).to_numpy(zero_copy_only=False)
+        differing = (cells(known) != cells(leaky)).any(axis=0)
+        if name not in self.statuses:
+            return FeatureLeakage(differing=int(differing.sum()), null=int(absent.sum()))
+        status = batch.column(self.statuses[name]).to_numpy(zero_copy_only=False)
+        not_found, expired = status == NOT_FOUND, status == EXPIRED
+        return FeatureLeakage(
+            differing=int(differing.sum()),
+            not_found=int(not_found.sum()),
+            past_lookback=int(expired.sum()),
+            null=int(np.sum(absent & ~not_found & ~expired)),
+        )

@@ -1,62 +1,148 @@
-"""Rebuilding a saved training set from its manifest."""
+"""Rebuilding a saved set from its manifest: the same rows, or an error that says why they cannot be had."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from features.core.applied import AppliedView, Selection
+from features.core.applied import Selection
+from features.core.times import parse_instant
+from features.engine.as_of import Pin
 from features.engine.spine import read_spine
-from features.errors import StorageError
+from features.errors import NotFoundError, SpineError, StaleCodeError, StorageError, UsageError
 from features.registry import Registry, StoredManifest
 from features.stores.delta import FeatureLog
-from features.training.saved import Manifest, check_rebuilt
-from features.training.training_set import Pin, TrainingSet, join_keys
+from features.stores.spark_errors import first_line, spark_errors
+from features.training.asked import Asked
+from features.training.feature_rows import FeatureRows
+from features.training.manifest import CONTENT_VERSION
+from features.training.progress import progress
+from features.training.saved import RowSet, Saver
+from features.training.training_set import TrainingSet
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
+
+    from features.training.extraction import Extraction
 
 
-def rebuild(
-    stored: StoredManifest,
-    spark: "SparkSession",
-    registry: Registry,
-    warehouse: str,
-    saver: Callable[[TrainingSet, str, bool], Manifest],
-) -> TrainingSet:
-    """The set that the manifest pins, computed from the logs as they were.
+@dataclass(frozen=True, kw_only=True)
+class Rebuilder:
+    """What rebuilds of one environment share. ask: what a manifest's request stands for, in registry and code."""
 
-    Raises: StorageError: a log or the spine is gone, a view is not the one that was read, or the content differs.
-    """
-    content = stored.content
-    pins = tuple(_pin(pinned, stored, spark, registry, warehouse) for pinned in content["views"])
-    keys = join_keys(pin.selection.view for pin in pins)
-    spine = read_spine(spark, content["spine_path"], keys=keys)
-    rebuilt = TrainingSet(
-        spark=spark,
-        spine=spine,
-        pins=pins,
-        columns=tuple(content["columns"]),
-        known_at=content["known_at"],
-        saver=saver,
-    )
-    return check_rebuilt(rebuilt, stored)
+    spark: "SparkSession"
+    registry: Registry
+    warehouse: str
+    saver: Saver
+    ask: Callable[[Mapping[str, Any]], Asked]
 
+    def rebuild(self, stored: StoredManifest) -> TrainingSet | FeatureRows:
+        """The set that the manifest pins, computed from the logs as they were, and found equal to what was saved.
 
-def _pin(
-    pinned: dict[str, Any], stored: StoredManifest, spark: "SparkSession", registry: Registry, warehouse: str
-) -> Pin:
-    view = registry.view(pinned["view"])
-    if view.definition_hash != pinned["definition_hash"]:
-        raise StorageError(f"{stored.reference} was made from another {view.reference}; it cannot be rebuilt here")
-    log = FeatureLog(spark, warehouse, view)
-    snapshot = log.snapshot()
-    if pinned["position"] and (snapshot is None or snapshot.position < pinned["position"]):
+        Raises: StorageError: a log or the spine is gone, a definition is not the one that was read, or the content
+            differs.
+        """
+        content = stored.content
+        if content.get("version") != CONTENT_VERSION:
+            raise StorageError(
+                f"{stored.reference} was saved by another release, whose content hash this one cannot compute; its "
+                f"files are at {content['path']}"
+            )
+        asked = self._ask(stored)
+        pins = tuple(self._pin(selection, stored) for selection in asked.compiled.selections)
+        if content["kind"] == "rows":
+            rows = FeatureRows(
+                spark=self.spark,
+                pins=pins,
+                asked=asked,
+                start=parse_instant(content["start"]),
+                end=parse_instant(content["end"]),
+                at=None if content["at"] is None else parse_instant(content["at"]),
+                saver=self.saver,
+            )
+            return replace(rows, content_hash=self._check(rows, stored))
+        frame = self._spine_frame(stored)
+        try:
+            spine = read_spine(self.spark, frame, keys=asked.compiled.join_keys)
+        except SpineError as exc:
+            raise StorageError(f"{stored.reference} cannot be rebuilt: its spine: {exc}") from exc
+        training_set = TrainingSet(spark=self.spark, spine=spine, pins=pins, asked=asked, saver=self.saver)
+        return replace(training_set, content_hash=self._check(training_set, stored))
+
+    def _ask(self, stored: StoredManifest) -> Asked:
+        content = stored.content
+        try:
+            asked = self.ask(content)
+        except (NotFoundError, StaleCodeError) as exc:
+            raise StorageError(f"{stored.reference} cannot be rebuilt: {exc}") from exc
+        views = {c.view.reference: c.view.definition_hash for c in asked.compiled.computed}
+        views |= {s.view.reference: s.view.definition_hash for s in asked.compiled.selections}
+        for pinned in (*content["views"], *content["on_demand"]):
+            if views.get(pinned["view"]) != pinned["definition_hash"]:
+                raise StorageError(
+                    f"{stored.reference} was made from another {pinned['view']} than the registry has; it cannot be "
+                    "rebuilt here"
+                )
+        return asked
+
+    def _pin(self, selection: Selection, stored: StoredManifest) -> Pin:
+        view = selection.view
+        position = next(p["position"] for p in stored.content["views"] if p["view"] == view.reference)
+        log = FeatureLog(self.spark, self.warehouse, view)
+        snapshot = log.snapshot()
+        if position and (snapshot is None or snapshot.position < position):
+            raise StorageError(
+                f"{stored.reference} needs the log of {view.reference} up to position {position}, but {log.path} ends "
+                f"at {snapshot.position if snapshot is not None else 0}; restore the log"
+            )
+        return Pin(selection=selection, log=log, snapshot=snapshot, position=position)
+
+    def _spine_frame(self, stored: StoredManifest) -> "DataFrame":
+        """The spine as it was saved, of the files that the manifest lists alone."""
+        content = stored.content
+        paths = [f"{content['spine_path']}/{file['path']}" for file in content["spine_files"]]
+        try:
+            return self.spark.read.parquet(*paths)
+        except spark_errors() as exc:
+            raise StorageError(
+                f"{stored.reference} cannot be rebuilt: its spine at {content['spine_path']} cannot be read: "
+                f"{first_line(exc)}; restore it"
+            ) from exc
+
+    def _check(self, rows: RowSet, stored: StoredManifest) -> str:
+        """The content hash of what is computed now. Raises: StorageError: it is not what was saved."""
+        from features.training.extraction import arrow_schema, extract
+        from features.training.part_files import RowSink
+
+        content = stored.content
+        plan = rows.plan()
+        try:
+            schema = arrow_schema(plan.to_frame().schema)
+        except UsageError as exc:
+            raise StorageError(f"{stored.reference} cannot be rebuilt: {first_line(exc)}") from exc
+        doing = f"rebuilding {stored.reference}"
+        with progress(self.spark, doing):
+            found = extract(plan, RowSink(schema=schema, spine_width=len(rows.spine_columns)), doing=doing)
+        if found.content_hash == content["content_hash"]:
+            return found.content_hash
+        if content["kind"] != "rows" and found.spine_hash != content["spine_hash"]:
+            raise StorageError(
+                f"{stored.reference} cannot be rebuilt: its spine at {content['spine_path']} is not what was saved; "
+                "restore it"
+            )
         raise StorageError(
-            f"{stored.reference} needs the log of {view.reference} up to position {pinned['position']}, but {log.path} "
-            f"ends at {snapshot.position if snapshot is not None else 0}; restore the log"
+            f"{stored.reference} cannot be rebuilt: content hash {found.content_hash[:12]} instead of "
+            f"{content['content_hash'][:12]}{_told(found, content)}; rows that it needs were removed or rewritten. The "
+            f"saved files are at {content['path']}"
         )
-    return Pin(selection=_selection(view, pinned), log=log, snapshot=snapshot, position=pinned["position"])
 
 
-def _selection(view: AppliedView, pinned: dict[str, Any]) -> Selection:
-    features = tuple(view.feature(name) for name in pinned["features"])
-    return Selection(view=view, features=features, columns=tuple(pinned["columns"]))
+def _told(found: "Extraction", content: Mapping[str, Any]) -> str:
+    """Which columns differ, as far as their statistics tell."""
+    if found.rows != content["rows"]:
+        return f", {found.rows} rows instead of {content['rows']}"
+    before = content["statistics"]
+    now = {column: s.to_json() for column, s in found.statistics.items()}
+    # Means are rounded in the order of the rows, so they tell nothing by themselves.
+    exact = ("nulls", "nans", "min", "max")
+    differing = [c for c in now if c not in before or any(now[c][k] != before[c][k] for k in exact)]
+    return f" (to tell by statistics, in {', '.join(differing)})" if differing else ""

@@ -1,134 +1,187 @@
-"""Saving a training set with its manifest, and rebuilding it: the same rows, or an error."""
+"""Saving a set of rows: files from the executors, then its manifest, one entry in the registry, which is the save."""
 
 import logging
-import platform
-from dataclasses import dataclass, replace
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 from features.core.checks import check_name
-from features.core.times import format_instant
+from features.engine.as_of import Pin
 from features.errors import DefinitionError, StorageError, UsageError
-from features.registry import Registry, StoredManifest
-from features.stores.spark_errors import first_line, spark_errors
-from features.training.content_hash import content_hash
-from features.training.training_set import TrainingSet
+from features.registry import Registry
+from features.stores.filesystems import open_filesystem
+from features.training.asked import Asked
+from features.training.manifest import (
+    CONTENT_VERSION,
+    Manifest,
+    code_version,
+    library_versions,
+    manifest_of,
+    pinned_view,
+)
+from features.training.progress import progress
+from features.training.row_plans import RowPlan
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
+
+    from features.training.extraction import Extraction
+    from features.training.part_files import WrittenFile
+    from features.training.splits import Splits
 
 logger = logging.getLogger(__name__)
 
+FORMATS = ("parquet", "delta")
+# Spark refuses Delta tables with these in the name of a column.
+_NOT_IN_DELTA = set(" ,;{}()\n\t=")
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Manifest:
-    """What pins a saved training set.
 
-    path: of the Parquet files of the set. spine_path: of the spine's. rows: of both. held: whether what a rebuild
-    needs is kept from retention and drops.
-    """
-
-    name: str
-    number: int
-    content_hash: str
-    rows: int
-    path: str
-    spine_path: str
-    known_at: str
-    columns: tuple[str, ...]
-    held: bool
-    created_at: str
+class RowSet(Protocol):
+    """Rows that can be saved: a training set, or all feature rows of a range."""
 
     @property
-    def reference(self) -> str:
-        """`name@number`."""
-        return f"{self.name}@{self.number}"
+    def spark(self) -> "SparkSession":
+        """The session that computes them."""
+
+    @property
+    def pins(self) -> Sequence[Pin]:
+        """Where each view is read."""
+
+    @property
+    def asked(self) -> Asked:
+        """What was asked for."""
+
+    @property
+    def spine_columns(self) -> tuple[str, ...]:
+        """Columns that are no features, which stand first."""
+
+    def plan(self) -> RowPlan:
+        """How they are computed."""
+
+    def to_json(self) -> Mapping[str, Any]:
+        """What was asked for, as a manifest holds it."""
 
 
-def manifest_of(stored: StoredManifest) -> Manifest:
-    """The manifest in a registry's entry."""
-    content = stored.content
-    return Manifest(
-        name=stored.name,
-        number=stored.number,
-        content_hash=content["content_hash"],
-        rows=content["rows"],
-        path=content["path"],
-        spine_path=content["spine_path"],
-        known_at=content["known_at"],
-        columns=tuple(content["columns"]),
-        held=stored.held,
-        created_at=format_instant(stored.created_at),
-    )
+@dataclass(frozen=True, kw_only=True)
+class Saver:
+    """What saves of one environment share. package: the views package's name."""
+
+    registry: Registry
+    warehouse: str
+    package: str
+
+    def save(
+        self, rows: RowSet, name: str, *, hold: bool, format: str = "parquet", splits: "Splits | None" = None
+    ) -> Manifest:
+        """Write rows and spine, then the manifest; a save that is killed before leaves none, and is run again.
+
+        Raises: UsageError: the name, format or splits; a column's type. StorageError: the files cannot be written.
+        """
+        from features.training.extraction import arrow_schema, extract
+        from features.training.part_files import RowSink
+        from features.training.splits import check_splits
+
+        _check(name, format)
+        plan = rows.plan()
+        schema = arrow_schema(plan.to_frame().schema)
+        _check_columns(schema.names, format)
+        if splits is not None:
+            splits = check_splits(splits, schema.names, tuple(rows.asked.compiled.join_keys))
+        folder = f"{self.warehouse.rstrip('/')}/training_sets/{name}/{uuid4().hex}"
+        sink = RowSink(schema=schema, spine_width=len(rows.spine_columns), folder=folder, splits=splits)
+        with _removed_on_failure(folder):
+            with progress(rows.spark, f"saving {name}"):
+                found = extract(plan, sink, doing=f"writing the set to {folder}")
+            _remove_strays(f"{folder}/data", found.files)
+            _remove_strays(f"{folder}/spine", found.spine_files)
+            if format == "delta":
+                _make_delta_table(f"{folder}/data", found, splits)
+        content = self._content(rows, found, folder=folder, format=format, splits=splits)
+        number = self.registry.save_manifest(name, content, hold=hold)
+        logger.info("saved", extra={"training_set": f"{name}@{number}", "rows": found.rows})
+        return manifest_of(self.registry.manifest(f"{name}@{number}"))
+
+    def _content(
+        self, rows: RowSet, found: "Extraction", *, folder: str, format: str, splits: "Splits | None"
+    ) -> dict[str, Any]:
+        from features.training.content_hash import named_types
+
+        parts = {part: count for part, count in found.parts.items() if part is not None}
+        return {
+            "version": CONTENT_VERSION,
+            **rows.to_json(),
+            "content_hash": found.content_hash,
+            "spine_hash": found.spine_hash,
+            "rows": found.rows,
+            "format": format,
+            "path": f"{folder}/data",
+            "spine_path": f"{folder}/spine",
+            "views": [pinned_view(pin) for pin in rows.pins],
+            "schema": named_types(found.schema),
+            "spine_columns": list(rows.spine_columns),
+            "statistics": {column: s.to_json() for column, s in found.statistics.items()},
+            "splits": None if splits is None else {**splits.to_json(), "rows": parts},
+            "files": [_plain(file) for file in found.files],
+            "spine_files": [_plain(file) for file in found.spine_files],
+            "code": code_version(self.package),
+            "versions": library_versions(),
+        }
 
 
-def save_training_set(
-    training_set: TrainingSet, name: str, hold: bool, *, registry: Registry, warehouse: str
-) -> Manifest:
-    """Write set and spine from the executors, then the manifest: a save that is killed leaves no manifest.
-
-    Raises: UsageError: the name; StorageError: the files cannot be written.
-    """
+def _check(name: str, format: str) -> None:
     try:
         check_name(name, owner="training set")
     except DefinitionError as exc:
         raise UsageError(str(exc)) from exc
-    folder = f"{warehouse.rstrip('/')}/training_sets/{name}/{uuid4().hex}"
-    spark = training_set.spark
-    frame = training_set.to_spark()
-    _write(frame, f"{folder}/data")
-    # What lies on disk is what is hashed and rebuilt: a spine that Spark computes twice need not be the same twice.
-    written = read_saved(spark, f"{folder}/data")
-    _write(written.drop(*training_set.columns), f"{folder}/spine")
-    content = {
-        "content_hash": content_hash(written),
-        "rows": written.count(),
-        "path": f"{folder}/data",
-        "spine_path": f"{folder}/spine",
-        "known_at": training_set.known_at,
-        "columns": list(training_set.columns),
-        "views": [_pinned(training_set, place) for place in range(len(training_set.pins))],
-        "versions": {"python": platform.python_version(), "pyspark": version("pyspark")},
-    }
-    number = registry.save_manifest(name, content, hold=hold)
-    logger.info("saved", extra={"training_set": f"{name}@{number}", "rows": content["rows"]})
-    return manifest_of(registry.manifest(f"{name}@{number}"))
+    if format not in FORMATS:
+        raise UsageError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
 
 
-def check_rebuilt(training_set: TrainingSet, stored: StoredManifest) -> TrainingSet:
-    """The rebuilt set with its content hash. Raises: StorageError: it is not what was saved."""
-    found = content_hash(training_set.to_spark())
-    wanted = stored.content["content_hash"]
-    if found != wanted:
-        raise StorageError(
-            f"{stored.reference} cannot be rebuilt: content hash {found[:12]} instead of {wanted[:12]}; rows that it "
-            f"needs were removed or rewritten. The saved files are at {stored.content['path']}"
-        )
-    return replace(training_set, content_hash=found)
+def _check_columns(names: Sequence[str], format: str) -> None:
+    for name in names if format == "delta" else ():
+        if _NOT_IN_DELTA & set(name):
+            raise UsageError(f"a Delta table cannot have a column named {name!r}; rename it, or save as Parquet")
 
 
-def _pinned(training_set: TrainingSet, place: int) -> dict[str, Any]:
-    pin = training_set.pins[place]
-    return {
-        "view": pin.selection.view.reference,
-        "definition_hash": pin.selection.view.definition_hash,
-        "position": pin.position,
-        "features": [f.name for f in pin.selection.features],
-        "columns": list(pin.selection.columns),
-    }
+def _plain(file: "WrittenFile") -> dict[str, Any]:
+    return {name: value for name, value in asdict(file).items() if value is not None}
 
 
-def _write(frame: "DataFrame", path: str) -> None:
+def _make_delta_table(path: str, found: "Extraction", splits: "Splits | None") -> None:
+    from features.stores.delta_files import DataFile, create_table
+    from features.training.splits import SPLIT
+
+    partition_by = () if splits is None else (SPLIT,)
+    files = [
+        DataFile(path=f.path, rows=f.rows, bytes=f.bytes, partition=dict.fromkeys(partition_by, f.part))
+        for f in found.files
+    ]
+    create_table(path, found.schema, files, partition_by=partition_by)
+
+
+@contextmanager
+def _removed_on_failure(folder: str) -> Iterator[None]:
+    """Remove what a failed save has written. It has no manifest, so nobody reads it; it only takes space."""
     try:
-        frame.write.parquet(path)
-    except spark_errors() as exc:
-        raise StorageError(f"cannot write a training set to {path}: {first_line(exc)}") from exc
+        yield
+    except BaseException:
+        with suppress(OSError, StorageError):
+            filesystem, path = open_filesystem(folder)
+            filesystem.delete_dir(path)
+        raise
 
 
-def read_saved(spark: "SparkSession", path: str) -> "DataFrame":
-    """The Parquet files of a saved set. Raises: StorageError: they are gone."""
+def _remove_strays(folder: str, files: "Sequence[WrittenFile]") -> None:
+    """Remove what attempts of tasks left that did not succeed: whoever reads the folder reads the set."""
+    from pyarrow.fs import FileSelector, FileType
+
+    filesystem, root = open_filesystem(folder)
+    wanted = {f"{root.rstrip('/')}/{file.path}" for file in files}
     try:
-        return spark.read.parquet(path)
-    except spark_errors() as exc:
-        raise StorageError(f"the saved files at {path} cannot be read: {first_line(exc)}") from exc
+        for found in filesystem.get_file_info(FileSelector(root, recursive=True)):
+            if found.type == FileType.File and found.path not in wanted:
+                filesystem.delete_file(found.path)
+    except OSError as exc:
+        raise StorageError(f"cannot tidy the files of a training set at {folder}: {exc}; save it again") from exc

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from features import DType, Entity, Feature
 from features.core.applied import Selection
-from features.engine.point_in_time import as_of_join
+from features.engine.as_of import AsOf, plan_join
+from features.engine.spine import read_spine
 from features.engine.winners import winners
 from tests.builders import apply_view, make_view
-from tests.oracle import Row, as_of, online
+from tests.logs import pin_log, put, write_log
+from tests.oracle import Row, as_of, online, status_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -78,27 +80,53 @@ def keyed(key: tuple[str | None, str | None], case: int) -> tuple[str | None, st
     return (None if left is None else f"{case}-{left}", right)
 
 
+@st.composite
+def files_of(draw: st.DrawFn, count: int) -> list[int]:
+    """Which file each of `count` rows lies in."""
+    return draw(st.lists(st.integers(0, 3), min_size=count, max_size=count))
+
+
+@pytest.mark.parametrize("engine", ["native", "spark"])
 @pytest.mark.parametrize("known_at", ["created", "event"])
 @spark_settings
-@given(cases=st.lists(st.tuples(logs(), spines), min_size=60, max_size=60))
+@given(data=st.data(), cases=st.lists(st.tuples(logs(), spines), min_size=60, max_size=60))
 def test_the_join_gives_what_the_rule_says(
-    spark: "SparkSession", known_at: str, cases: list[tuple[list[Row], list[tuple[tuple[str, str], int]]]]
+    spark: "SparkSession",
+    tmp_path_factory: pytest.TempPathFactory,
+    engine: str,
+    known_at: str,
+    data: st.DataObject,
+    cases: list[tuple[list[Row], list[tuple[tuple[str, str], int]]]],
 ) -> None:
-    log_rows, spine_rows, wanted = [], [], []
+    position = data.draw(st.integers(4, 9))
+    log_rows, spine_rows, wanted, statuses = [], [], [], []
     for case, (log, spine) in enumerate(cases):
         for r in log:
-            op = "put" if r.is_put else "retract"
-            times = (instant(r.event), instant(r.created))
-            log_rows.append((case, *keyed(r.key, case), *times, op, r.seq, instant(r.interval), r.value))
+            left, right = keyed(r.key, case)
+            times = put(instant(r.event), instant(r.created), seq=r.seq, interval=instant(r.interval))
+            row = {**times, "left": left, "right": right, "amount": r.value}
+            log_rows.append(row if r.is_put else {**row, "_op": "retract", "amount": None})
+        visible = [r for r in log if r.seq <= position]
         for key, t in spine:
-            wanted.append(as_of(log, key, t, lookback=LOOKBACK, known_at=known_at))
+            value = as_of(visible, key, t, lookback=LOOKBACK, known_at=known_at)
+            wanted.append(value)
+            statuses.append(status_of(visible, key, t, lookback=LOOKBACK, known_at=known_at))
             spine_rows.append((len(spine_rows), *keyed(key, case), instant(t)))
-    log_frame = spark.createDataFrame(log_rows, LOG_SCHEMA).drop("case").repartition(3)
+    numbers = data.draw(files_of(len(log_rows)))
+    files = [[row for row, number in zip(log_rows, numbers, strict=True) if number == n] for n in range(4)]
+    if data.draw(st.booleans()):
+        files = [sorted(rows, key=lambda row: (row["left"], row["right"], row["event_timestamp"])) for rows in files]
+    warehouse = tmp_path_factory.mktemp("warehouse")
+    write_log(warehouse, VIEW, files, rows_per_group=data.draw(st.sampled_from([3, 16, 1 << 20])))
+    pin = pin_log(spark, warehouse, VIEW, position=position)
     spine_frame = spark.createDataFrame(spine_rows, SPINE_SCHEMA).repartition(2)
-    found = as_of_join(spine_frame, log_frame, SELECTION, known_at=known_at).collect()
-    assert len(found) == len(spine_rows)
-    by_row = {row["n"]: row["amount"] for row in found}
-    assert [by_row[n] for n in range(len(spine_rows))] == wanted
+    spine = read_spine(spark, spine_frame, keys=VIEW.join_keys)
+    for status in (None, "found"):
+        plan = plan_join(spine, [AsOf(pin=pin, known_at=known_at, status=status)], engine=engine)
+        found = sorted(plan.to_frame().collect(), key=lambda row: row["n"])
+        assert [row["n"] for row in found] == list(range(len(spine_rows)))
+        assert [row["amount"] for row in found] == wanted
+    assert [row["found"] for row in found] == statuses
 
 
 @spark_settings
@@ -121,21 +149,3 @@ def test_the_online_row_is_the_winner_once_all_is_visible(spark: "SparkSession",
                 instant(row.event),
                 row.value,
             )
-
-
-def test_two_features_of_one_view_may_be_named_alike_and_asked_in_any_order(spark: "SparkSession") -> None:
-    view = apply_view(make_view(features=[Feature("amount", DType.FLOAT64), Feature("fee", DType.INT32)]))
-    log = spark.createDataFrame(
-        [("a", BASE, BASE, "put", 1, BASE, 1.5, 2)],
-        "customer string, event_timestamp timestamp, created_timestamp timestamp, _op string, _seq bigint, "
-        "_interval timestamp, amount double, fee int",
-    )
-    spine = spark.createDataFrame(
-        [("a", BASE, "kept")], "customer string, event_timestamp timestamp, `odd name.x` string"
-    )
-    selection = Selection(
-        view=view, features=(view.feature("fee"), view.feature("amount")), columns=("v__fee", "v__amount")
-    )
-    joined = as_of_join(spine, log, selection)
-    assert joined.columns == ["customer", "event_timestamp", "odd name.x", "v__fee", "v__amount"]
-    assert joined.collect()[0][2:] == ("kept", 2, 1.5)
