@@ -95,10 +95,14 @@ class Workshop:
         self.registry.apply(Definitions(views=self.views, services={}))
         return self.registry.view(view.name)
 
+    @property
+    def builder(self) -> Builder:
+        """What builds here."""
+        return Builder(spark=self.spark, registry=self.registry, warehouse=self.warehouse)
+
     def build(self, view: FeatureView, start: str, end: str, **times: Any) -> BuildResult:
         """Build a range of days or instants."""
-        builder = Builder(spark=self.spark, registry=self.registry, warehouse=self.warehouse)
-        return builder.build(view, self.registry.view(view.name), at(start), at(end), **times)
+        return self.builder.build(view, self.registry.view(view.name), at(start), at(end), **times)
 
     def load(self, view: FeatureView, *, full: bool = False) -> LoadResult:
         """Load what was built."""

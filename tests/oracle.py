@@ -20,13 +20,24 @@ class Row:
 
 def as_of(log: Sequence[Row], key: Hashable, t: int, *, lookback: int | None, known_at: str) -> Any:
     """The value that a reader at `t` gets: the as-of rule, word by word."""
-    if key is None or (isinstance(key, tuple) and None in key):
-        return None
-    visible = [r for r in log if r.key == key and r.event <= t and (known_at == "event" or r.created <= t)]
-    winner = _winner(visible)
+    winner = _as_of_row(log, key, t, known_at=known_at)
     if winner is None or (lookback is not None and t - winner.event > lookback):
         return None
     return winner.value
+
+
+def status_of(log: Sequence[Row], key: Hashable, t: int, *, lookback: int | None, known_at: str) -> int:
+    """0: no row was visible; 1: one that is older than the lookback; 2: one that counts, whatever its value."""
+    winner = _as_of_row(log, key, t, known_at=known_at)
+    if winner is None:
+        return 0
+    return 1 if lookback is not None and t - winner.event > lookback else 2
+
+
+def _as_of_row(log: Sequence[Row], key: Hashable, t: int, *, known_at: str) -> Row | None:
+    if key is None or (isinstance(key, tuple) and None in key):
+        return None
+    return _winner([r for r in log if r.key == key and r.event <= t and (known_at == "event" or r.created <= t)])
 
 
 def online(log: Sequence[Row], key: Hashable) -> Row | None:

@@ -8,13 +8,15 @@ shows the writer's own run at that position.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from features.core.applied import AppliedView
 from features.core.dtypes import DType
 from features.core.times import to_micros
 from features.errors import StorageError
+from features.stores.filesystems import native_uri
+from features.stores.log_files import LogFiles, list_files
 from features.stores.spark_errors import first_line, spark_errors
 
 if TYPE_CHECKING:
@@ -25,10 +27,12 @@ EVENT, CREATED, AVAILABLE = "event_timestamp", "created_timestamp", "available_t
 OP, SEQ, INTERVAL = "_op", "_seq", "_interval"
 PUT, RETRACT = "put", "retract"
 
-# Delta cuts timestamps in statistics to milliseconds, the maximum too.
-_STATS_SLACK = timedelta(milliseconds=1)
-
 _HISTORY = 8
+
+# How a log's files are written, in sessions of `open_session`; docs/decisions/log-layout.md has what was measured.
+ROW_GROUP_SETTING = "parquet.block.row.count.limit"
+ROWS_PER_GROUP = 16_384
+COMPRESSION = "snappy"
 
 # What Delta says to the loser: of a position, or of the table's creation (the prefix covers its kinds).
 _LOST_RACES = ("DELTA_CONCURRENT_", "DELTA_PROTOCOL_CHANGED", "DELTA_METADATA_CHANGED", "DELTA_PATH_EXISTS")
@@ -100,22 +104,13 @@ class FeatureLog:
 
     def may_hold(self, snapshot: Snapshot, intervals: Sequence[datetime]) -> bool:
         """Whether any file of the snapshot can hold rows of these intervals (their ends), by its statistics alone."""
-        import pyarrow as pa
+        first, last = to_micros(min(intervals)), to_micros(max(intervals))
+        listed = list_files(self.path, [INTERVAL], version=snapshot.version).files
+        return any(file.may_hold(INTERVAL, low=first, high=last) for file in listed)
 
-        table = self._open()
-        if table is None:
-            return False
-        if table.version() != snapshot.version:
-            table.load_as_version(snapshot.version)
-        actions = pa.table(table.get_add_actions(flatten=True))
-        if not {f"min.{INTERVAL}", f"max.{INTERVAL}"} <= set(actions.column_names):
-            return bool(actions.num_rows)
-        lows, highs = (actions[f"{end}.{INTERVAL}"].to_pylist() for end in ("min", "max"))
-        first, last = min(intervals), max(intervals)
-        for low, high in zip(lows, highs, strict=True):
-            if low is None or high is None or (low <= last and high + _STATS_SLACK >= first):
-                return True
-        return False
+    def files(self, snapshot: Snapshot) -> LogFiles:
+        """The data files of a snapshot, with what Delta's statistics say of them. Raises: StorageError."""
+        return list_files(self.path, self._own_columns, version=snapshot.version)
 
     def append(self, rows: "DataFrame", *, position: int, run_id: str, note: Mapping[str, Any]) -> Commit | None:
         """Append rows as the commit of a position, or None where another run has taken it: read again and compare.
@@ -129,19 +124,48 @@ class FeatureLog:
         """
         from pyspark.sql import functions as F
 
+        numbered = rows.withColumn(SEQ, F.lit(position).cast("bigint"))
+        return self._commit_as(numbered, "append", position=position, run_id=run_id, note=note)
+
+    def rewrite(self, rows: "DataFrame", *, position: int, run_id: str, note: Mapping[str, Any]) -> Commit | None:
+        """Replace all files by others of the same rows, as the commit of a position that brings no rows of its own.
+
+        Delta is told that no data changed. None where another run has taken the position: read again and rewrite.
+
+        Args:
+            rows: all rows of the snapshot whose last position is the one before; `_seq` is kept.
+
+        Raises: StorageError: the table cannot be written.
+        """
+        return self._commit_as(rows, "overwrite", position=position, run_id=run_id, note=note)
+
+    def restore(self, version: int) -> None:
+        """Make the rows of an earlier version the newest ones. Raises: StorageError: the table cannot be written."""
+        try:
+            self._spark.sql(f"RESTORE TABLE delta.`{self.path}` TO VERSION AS OF {version}")
+        except spark_errors() as exc:
+            raise StorageError(
+                f"cannot restore {self._view.reference} at {self.path} to version {version}: {first_line(exc)}"
+            ) from exc
+
+    def _commit_as(
+        self, rows: "DataFrame", mode: str, *, position: int, run_id: str, note: Mapping[str, Any]
+    ) -> Commit | None:
         metadata = {"run_id": run_id, "position": position, "view": self._view.reference, "note": note}
         # Delta keeps no statistics of these types, and refuses a table that asks for them.
         counted = [c for c in self._own_columns if c not in self._view.join_keys or self._has_statistics(c)]
         writer = (
-            rows.withColumn(SEQ, F.lit(position).cast("bigint"))
-            .select(*self.columns)
+            rows.select(*self.columns)
             .write.format("delta")
-            .mode("append")
+            .mode(mode)
             .option("txnAppId", self._view.reference)
             .option("txnVersion", position)
             .option("userMetadata", json.dumps(metadata))
             .option("delta.dataSkippingStatsColumns", ",".join(counted))
+            .option("compression", COMPRESSION)
         )
+        if mode == "overwrite":
+            writer = writer.option("dataChange", "false")
         try:
             writer.save(self.path)
         except spark_errors() as exc:
@@ -186,7 +210,7 @@ class FeatureLog:
         from deltalake.exceptions import DeltaError, TableNotFoundError
 
         try:
-            return DeltaTable(self.path)
+            return DeltaTable(native_uri(self.path))
         except TableNotFoundError:
             return None
         except (DeltaError, OSError) as exc:

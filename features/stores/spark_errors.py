@@ -28,4 +28,5 @@ def first_line(exc: BaseException) -> str:
 
 def is_unreadable_file(exc: BaseException) -> bool:
     """Whether a file could not be read, rather than a computation on it."""
-    return "FAILED_READ_FILE" in str(exc) or "ParquetDecodingException" in str(exc)
+    told = ("FAILED_READ_FILE", "ParquetDecodingException", "features.errors.SourceError")
+    return any(sign in str(exc) for sign in told)

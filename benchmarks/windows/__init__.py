@@ -1,0 +1,1 @@
+"""Sliding windows against their peers: `python -m benchmarks.windows`."""
