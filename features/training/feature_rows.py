@@ -6,12 +6,12 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from features.core.times import format_instant
+from features.core.times import format_instant, to_micros
 from features.engine.as_of import Estimate, Pin, ViewEstimate
 from features.stores.delta import CREATED, EVENT, INTERVAL, OP, PUT, SEQ, micros_literal
 from features.training.arrow_frames import to_pandas
 from features.training.asked import Asked
-from features.training.row_plans import FramePlan, RowPlan
+from features.training.row_plans import FramePlan, RowPlan, to_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +62,7 @@ class FeatureRows:
 
     def to_arrow(self) -> "pa.Table":
         """The same as an Arrow table."""
-        return self._frame.toArrow()
+        return to_table(self._frame)
 
     def to_pandas(self) -> "pd.DataFrame":
         """The same as a pandas frame with nullable dtypes."""
@@ -108,7 +108,7 @@ class FeatureRows:
     def _estimate(self) -> Estimate:
         (pin,) = self.pins
         found = () if pin.snapshot is None else pin.log.files(pin.snapshot).files
-        files = [f for f in found if f.may_hold(EVENT, low=self.start, high=self.end)]
+        files = [f for f in found if f.may_hold(EVENT, low=to_micros(self.start), high=to_micros(self.end))]
         tasks = int(self.spark.conf.get("spark.sql.shuffle.partitions") or 1)
         view = ViewEstimate(
             view=pin.selection.view.reference,

@@ -144,6 +144,14 @@ def collect_tasks(frame: "DataFrame", *, doing: str) -> "list[Row]":
         raise task_error(exc, doing=doing) from exc
 
 
+def to_table(frame: "DataFrame") -> "pa.Table":
+    """All rows of a frame, here. Raises: FeatureStoreError: what a task raised on purpose; StorageError: else."""
+    try:
+        return frame.toArrow()
+    except spark_errors() as exc:
+        raise task_error(exc, doing="computing feature values") from exc
+
+
 def task_error(exc: BaseException, *, doing: str) -> FeatureStoreError:
     """What a failed action of Spark means: an error that a task raised on purpose is raised as what it is."""
     for name, message in _OURS.findall(str(exc)):

@@ -14,7 +14,7 @@ from features.stores.delta import EVENT
 from features.training.arrow_frames import to_pandas
 from features.training.asked import Asked
 from features.training.leakage import LeakageReport, measure_leakage
-from features.training.row_plans import Ordered, RowPlan, Stepped
+from features.training.row_plans import Ordered, RowPlan, Stepped, to_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,7 @@ class TrainingSet:
         import pyarrow as pa
 
         if not self.spine.is_local:
-            return self.to_spark().toArrow()
+            return to_table(self.to_spark())
         local = self.spine.local
         table = local if isinstance(local, pa.Table) else pa.Table.from_pandas(local, preserve_index=False)
         for name in self.columns:
@@ -74,7 +74,7 @@ class TrainingSet:
         import pyarrow as pa
 
         if not self.spine.is_local:
-            return to_pandas(self.to_spark().toArrow())
+            return to_pandas(to_table(self.to_spark()))
         local = self.spine.local
         features = to_pandas(self._features)
         frame = local.to_pandas() if isinstance(local, pa.Table) else local
@@ -137,7 +137,7 @@ class TrainingSet:
 
         # Columns of the spine travel only where a function reads them.
         frame = self._with_request_columns() if self.asked.derivation.is_needed else self.spine.frame
-        table = self._plan(frame).to_frame().toArrow()
+        table = to_table(self._plan(frame).to_frame())
         return table.take(pc.sort_indices(table[ROW])).select(list(self.columns))
 
     def _with_request_columns(self) -> "DataFrame":

@@ -3,9 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 if TYPE_CHECKING:
+    from features.engine.as_of import Estimate
     from features.training.feature_rows import FeatureRows
     from features.training.manifest import Manifest
     from features.training.pinning import AsOfPoint
@@ -21,6 +22,30 @@ class TrainingVerbs(ABC):
     def _retrieval(self) -> "Retrieval":
         """What requests of this store share."""
 
+    @overload
+    def get_historical_features(
+        self,
+        *,
+        entity_df: Any,
+        features: str | Sequence[str],
+        known_at: str = ...,
+        as_of: "AsOfPoint" = ...,
+        full_feature_names: bool = ...,
+        dry_run: Literal[False] = ...,
+    ) -> "TrainingSet": ...
+
+    @overload
+    def get_historical_features(
+        self,
+        *,
+        entity_df: Any,
+        features: str | Sequence[str],
+        known_at: str = ...,
+        as_of: "AsOfPoint" = ...,
+        full_feature_names: bool = ...,
+        dry_run: Literal[True],
+    ) -> "Estimate": ...
+
     def get_historical_features(
         self,
         *,
@@ -29,7 +54,8 @@ class TrainingVerbs(ABC):
         known_at: str = "created",
         as_of: "AsOfPoint" = None,
         full_feature_names: bool = False,
-    ) -> "TrainingSet":
+        dry_run: bool = False,
+    ) -> "TrainingSet | Estimate":
         """Feature values as of each row's event_timestamp.
 
         Args:
@@ -40,14 +66,15 @@ class TrainingVerbs(ABC):
             as_of: read the logs as they were committed at a moment, or at a Delta version: a number where one view is
                 read, else a number by view; None: now.
             full_feature_names: name columns `view__feature`.
+            dry_run: tell what would be read, instead: files, bytes and rows of each view, and tasks.
 
-        Returns: the spine's columns untouched, then the features in the order asked. Nothing is computed yet:
-            `estimate()` tells what that would read.
+        Returns: the spine's columns untouched, then the features in the order asked. Nothing is computed yet.
 
         Raises: NotFoundError, SpineError, UsageError.
         """
         asked = self._retrieval.ask(features, known_at=known_at, as_of=as_of, full_feature_names=full_feature_names)
-        return self._retrieval.beside(entity_df, asked, as_of)
+        found = self._retrieval.beside(entity_df, asked, as_of)
+        return found.estimate() if dry_run else found
 
     def get_latest_features(
         self,

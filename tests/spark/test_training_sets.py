@@ -167,7 +167,7 @@ def test_a_save_that_fails_leaves_no_files_and_no_manifest(built: Desk) -> None:
             lambda desk, saved: desk.log().rename(desk.log().with_name("gone")),
             "needs the log of last@1 up to position 2",
         ),
-        (lambda desk, saved: spoil(desk.log().glob("*.parquet")), "rebuilding harmed@1 failed"),
+        (lambda desk, saved: spoil(desk.log().glob("*.parquet")), r"last@1 at .* cannot be read"),
         (lambda desk, saved: spoil(Path(saved.spine_path).glob("*.parquet")), r"spine"),
         (lambda desk, saved: remove(Path(saved.spine_path).glob("*.parquet")), r"its spine at .* cannot be read"),
         (lambda desk, saved: another_spine(saved), r"its spine at .* is not what was saved"),

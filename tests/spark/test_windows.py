@@ -349,6 +349,17 @@ def test_a_run_reads_the_files_of_the_days_that_it_needs_alone(workshop: Worksho
     assert [row["value_count_2d"] for row in logged(workshop, view)] == [2]
 
 
+@pytest.mark.parametrize("where", [None, "counts"])
+def test_a_window_may_reach_back_beyond_all_calendars(workshop: Workshop, tmp_path: Path, where: str | None) -> None:
+    events = [Event(("a", "b"), hour(number, 9), hour(number, 9), 1.0) for number in range(3)]
+    write_events(tmp_path / "events", events)
+    ever = aggregate_value("count", 1_000_000 * DAY, name="ever", where=where)
+    view = windowed_view("ever", tmp_path / "events", aggregations=[ever])
+    workshop.apply(view)
+    workshop.build(view, day(2).isoformat(), day(3).isoformat())
+    assert [row["ever"] for row in logged(workshop, view)] == [3]
+
+
 def test_a_sum_that_fits_no_type_says_so(workshop: Workshop, tmp_path: Path) -> None:
     table = table_of([Event(("a", "b"), hour(0, 9 + n), hour(0, 9 + n)) for n in range(2)])
     table = table.append_column("large", pa.array([2**62, 2**62], pa.int64()))

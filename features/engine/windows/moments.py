@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from math import isqrt
+from math import frexp, isqrt, ldexp
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ _SQUARED_MIN, _SQUARED_MAX = 2.0**-450, 2.0**500
 _WHOLE_DOUBLES = 1 << 53
 # Where the variance is this much smaller than the mean square, double-doubles have too few digits left.
 _CANCELLED = 2.0**-48
+# The nearest double of each number, and the nearest double of what that leaves.
+_Halves = tuple[Floats, Floats]
 
 
 def moments(series: Series, windows: Mapping[int, Windows], specs: Sequence[WindowSpec]) -> "list[pa.Array]":
@@ -116,17 +118,17 @@ class _Moments:
     def _deviation(self, part: Part, counts: Ints, total: Total) -> Floats:
         """Sample standard deviation; any number for windows of fewer than two values."""
         squares = self._squares.total(part)
-        if total.is_int64 and squares.is_int64:
-            n = np.maximum(counts, 2).astype(np.float64)
-            spread, size = _spread(n, total, squares)
-            deviations = np.ldexp(np.sqrt(np.maximum(spread, 0.0) / (n * (n - 1.0))), total.unit)
-            doubtful = np.flatnonzero((spread <= size * _CANCELLED) & (counts >= 2))
-            if len(doubtful):
-                constant = self._is_constant(part)[doubtful]
-                deviations[doubtful[constant]] = 0.0
-                doubtful = doubtful[~constant]
-        else:
-            deviations, doubtful = np.zeros(len(counts)), np.flatnonzero(counts >= 2)
+        n = np.maximum(counts, 2).astype(np.float64)
+        # Windows are evaluated alike however far apart the numbers beside them are: the digits must not show.
+        split = _split_int64 if total.is_int64 and squares.is_int64 else _split_wholes
+        halves_of_sums, halves_of_squares, unit = split(total, squares)
+        spread, size = _spread(n, halves_of_sums, halves_of_squares)
+        deviations = np.ldexp(np.sqrt(np.maximum(spread, 0.0) / (n * (n - 1.0))), unit)
+        doubtful = np.flatnonzero((spread <= size * _CANCELLED) & (counts >= 2))
+        if len(doubtful):
+            constant = self._is_constant(part)[doubtful]
+            deviations[doubtful[constant]] = 0.0
+            doubtful = doubtful[~constant]
         sums, of_squares = total.at(doubtful).whole(), squares.at(doubtful).whole()
         for place, n_values, s, q in zip(doubtful, counts[doubtful].tolist(), sums, of_squares, strict=True):
             deviations[place] = _exact_deviation(n_values, s, q << (squares.unit - 2 * total.unit), total.unit)
@@ -178,16 +180,42 @@ def _halved(a: Floats) -> tuple[Floats, Floats]:
     return high, a - high
 
 
-def _spread(n: Floats, total: Total, squares: Total) -> tuple[Floats, Floats]:
-    """The spread, n * sum(x**2) - sum(x)**2, in double-doubles, in units of the total squared; and n * sum(x**2).
-
-    Both sums enter as their nearest double and the nearest double of the rest, which do not depend on digits.
-    """
-    sum_high, square_high = total.rounded_in_units(), squares.rounded_in_units()
-    sum_low, square_low = total.minus(sum_high).rounded_in_units(), squares.minus(square_high).rounded_in_units()
+def _split_int64(total: Total, squares: Total) -> tuple[_Halves, _Halves, Ints]:
+    """Both sums as their nearest double and the nearest double of the rest, in a unit and its square; and the unit."""
+    high, square_high = total.rounded_in_units(), squares.rounded_in_units()
+    low, square_low = total.minus(high).rounded_in_units(), squares.minus(square_high).rounded_in_units()
     scale = squares.unit - 2 * total.unit
-    size, size_low = _product(n, np.ldexp(square_high, scale))
-    size_low += n * np.ldexp(square_low, scale)
+    of_squares = np.ldexp(square_high, scale), np.ldexp(square_low, scale)
+    return (high, low), of_squares, np.full(len(high), total.unit)
+
+
+def _split_wholes(total: Total, squares: Total) -> tuple[_Halves, _Halves, Ints]:
+    """The same of sums that no int64 digits hold; each window has a unit of its own, near its numbers' size."""
+    scale = squares.unit - 2 * total.unit
+    halves, sizes = [], []
+    for whole, unscaled in zip(total.whole(), squares.whole(), strict=True):
+        square = unscaled << scale
+        size = max(whole.bit_length(), (square.bit_length() + 1) // 2)
+        halves.append((*_halves_of(whole, size), *_halves_of(square, 2 * size)))
+        sizes.append(size)
+    high, low, square_high, square_low = np.array(halves, dtype=np.float64).reshape(-1, 4).T
+    return (high, low), (square_high, square_low), np.array(sizes, dtype=np.int64) + total.unit
+
+
+def _halves_of(whole: int, unit: int) -> tuple[float, float]:
+    """An integer as its nearest double and the nearest double of the rest, times 2**-unit."""
+    high = exact_sums.nearest(whole, -unit)
+    fraction, exponent = frexp(high)
+    taken, shift = int(ldexp(fraction, 53)), exponent - 53 + unit
+    rest = whole - (taken << shift if shift >= 0 else taken >> -shift)
+    return high, exact_sums.nearest(rest, -unit)
+
+
+def _spread(n: Floats, sums: _Halves, squares: _Halves) -> tuple[Floats, Floats]:
+    """The spread, n * sum(x**2) - sum(x)**2, in double-doubles; and n * sum(x**2)."""
+    (sum_high, sum_low), (square_high, square_low) = sums, squares
+    size, size_low = _product(n, square_high)
+    size_low += n * square_low
     taken, taken_low = _product(sum_high, sum_high)
     taken_low += 2.0 * sum_high * sum_low
     spread = size - taken
