@@ -123,7 +123,8 @@ class _Moments:
         split = _split_int64 if total.is_int64 and squares.is_int64 else _split_wholes
         halves_of_sums, halves_of_squares, unit = split(total, squares)
         spread, size = _spread(n, halves_of_sums, halves_of_squares)
-        deviations = np.ldexp(np.sqrt(np.maximum(spread, 0.0) / (n * (n - 1.0))), unit)
+        with np.errstate(over="ignore"):  # one beyond all doubles is infinite
+            deviations = np.ldexp(np.sqrt(np.maximum(spread, 0.0) / (n * (n - 1.0))), unit)
         doubtful = np.flatnonzero((spread <= size * _CANCELLED) & (counts >= 2))
         if len(doubtful):
             constant = self._is_constant(part)[doubtful]

@@ -75,6 +75,24 @@ def test_every_event_has_the_windows_of_the_rule(
 
 
 @settings(deadline=None, max_examples=150)
+@given(events=event_lists(), seed=st.randoms(use_true_random=False), chunk=st.sampled_from([1, 2, 5, 500_000]))
+def test_neither_order_nor_chunks_change_a_bit(events: list[Event], seed: Any, chunk: int) -> None:
+    shuffled = list(events)
+    seed.shuffle(shuffled)
+    plain = sorted(map(repr, computed(table_of(events), plan())))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunks, "_CHUNK", chunk)
+        assert sorted(map(repr, computed(table_of(shuffled), plan()))) == plain
+
+
+def test_a_key_with_the_least_of_numbers_changes_no_bit_of_another() -> None:
+    pair = [Event(("a", "b"), BASE_US, BASE_US, value) for value in (0.1, 0.2)]
+    least = Event(("c", "d"), BASE_US, BASE_US, 2.0**-1074)
+    alone, beside = (computed(table_of(events), plan()) for events in (pair, [*pair, least]))
+    assert repr(alone[0]) == repr(next(row for row in beside if row["left"] == "a"))
+
+
+@settings(deadline=None, max_examples=150)
 @given(
     events=event_lists(),
     seed=st.randoms(use_true_random=False),
