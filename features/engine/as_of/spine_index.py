@@ -16,7 +16,7 @@ _ROOM = 1 << 62
 
 @dataclass(frozen=True)
 class SpineIndex:
-    """Spine rows sorted by (key, time). A *place* is an index into that order; keys are numbered from 0, in any order.
+    """Spine rows sorted by (key, time). A *place* is an index into that order; keys are numbered from 0, in their own order.
 
     order: the row of the spine at each place, shape (n,), of the rows without a null key. codes, times: key number and
         time (microseconds) of each place.
@@ -75,9 +75,8 @@ class KeyNumbers:
         values, pairs = [], []
         codes: Ints | None = None
         for column in keys.values():
-            encoded = column.dictionary_encode()
-            values.append(encoded.dictionary)
-            own = _numbers(encoded.indices)
+            distinct_values, own = _ranked(column)
+            values.append(distinct_values)
             if codes is None:
                 codes = own
                 continue
@@ -130,6 +129,22 @@ class _Clock:
             offsets = np.clip(times, self.start, self.start + self.width - 1) - self.start
         points: Ints = codes * np.int64(self.width) + offsets
         return points
+
+
+def _ranked(column: "pa.Array") -> "tuple[pa.Array, Ints]":
+    """The distinct values, sorted, and each value's number among them, -1 for null.
+
+    A log is sorted by its keys: numbers in the same order are looked for in ascending order, which is times faster.
+    """
+    import pyarrow.compute as pc
+
+    encoded = column.dictionary_encode()
+    order = pc.sort_indices(encoded.dictionary).to_numpy().astype(np.int64)
+    ranks = np.empty(len(order) + 1, np.int64)
+    ranks[order] = np.arange(len(order))
+    # A null is index -1, and finds the -1 at the end.
+    ranks[-1] = -1
+    return encoded.dictionary.take(order), ranks[_numbers(encoded.indices)]
 
 
 def _pair(left: "Ints", right: "Ints", width: int) -> "Ints":
