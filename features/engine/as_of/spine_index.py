@@ -16,7 +16,7 @@ _ROOM = 1 << 62
 
 @dataclass(frozen=True)
 class SpineIndex:
-    """Spine rows sorted by (key, time). A *place* is an index into that order; keys are numbered from 0, in their own order.
+    """Spine rows sorted by (key, time). A *place* is an index into that order; keys are numbered from 0, in order.
 
     order: the row of the spine at each place, shape (n,), of the rows without a null key. codes, times: key number and
         time (microseconds) of each place.
