@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 # So many rows of key and time columns are looked up together.
-_BATCH_ROWS = 2_000_000
+_BATCH_ROWS = 500_000
 # Types whose order in statistics is the one of their values in Python.
 _ORDERED = frozenset({"int32", "int64", "string", "date", "timestamp"})
 _ROW_BITS = 40
@@ -187,12 +187,7 @@ def _log_rows(codes: "Ints", number: int, table: "pa.Table", pieces: Sequence[Pi
 
 def _constant(pieces: Sequence[Piece], column: str) -> Any:
     """The one value that the column holds in all pieces, or None."""
-    values = set()
-    for piece in pieces:
-        bounds = piece.bounds(column)
-        if bounds is None or bounds[0] != bounds[1] or piece.has_nulls(column):
-            return None
-        values.add(bounds[0])
+    values = {piece.constant(column) for piece in pieces}
     return values.pop() if len(values) == 1 else None
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     Ints = np.ndarray[Any, np.dtype[np.int64]]
 
+# The least and greatest value of a column, None: not known; and whether it may hold nulls.
+_Known = tuple[tuple[Any, Any] | None, bool]
 # A store far away answers slowly, and many at once.
 _REMOTE_THREADS = 16
 # So much of a file is held at once while the rows that won are picked from it.
@@ -28,33 +30,38 @@ _HELD_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Piece:
-    """One row group of a file. first_row: its first row's number in the file."""
+    """One row group of a file. first_row: its first row's number in the file. rows: how many it holds."""
 
     group: "pq.RowGroupMetaData"
     number: int
     first_row: int
+    rows: int
     _places: dict[str, int]
-
-    @property
-    def rows(self) -> int:
-        """How many rows it holds."""
-        return int(self.group.num_rows)
+    # Statistics are asked for again and again, and each time unpacked anew.
+    _known: "dict[str, _Known]" = field(default_factory=dict)
 
     def bounds(self, column: str) -> tuple[Any, Any] | None:
         """The least and greatest value, inclusive, times in microseconds; None where Parquet's statistics lack them."""
-        statistics = self._statistics(column)
-        if statistics is None or not statistics.has_min_max:
-            return None
-        return plain(statistics.min), plain(statistics.max)
+        return self._of(column)[0]
 
-    def has_nulls(self, column: str) -> bool:
-        """Whether the column may hold nulls."""
-        statistics = self._statistics(column)
-        return statistics is None or not statistics.has_null_count or statistics.null_count > 0
+    def constant(self, column: str) -> Any:
+        """The one value that all rows hold, times in microseconds; None: there may be others, or nulls."""
+        bounds, has_nulls = self._of(column)
+        return None if bounds is None or has_nulls or bounds[0] != bounds[1] else bounds[0]
 
-    def _statistics(self, column: str) -> "pq.Statistics | None":
+    def _of(self, column: str) -> "_Known":
+        known = self._known.get(column)
+        if known is None:
+            known = self._known[column] = self._read(column)
+        return known
+
+    def _read(self, column: str) -> "_Known":
         place = self._places.get(column)
-        return None if place is None else self.group.column(place).statistics
+        statistics = None if place is None else self.group.column(place).statistics
+        if statistics is None:
+            return None, True
+        bounds = (plain(statistics.min), plain(statistics.max)) if statistics.has_min_max else None
+        return bounds, not statistics.has_null_count or statistics.null_count > 0
 
 
 @dataclass
@@ -95,9 +102,9 @@ class ParquetFiles:
             places = {schema.column(place).path: place for place in range(len(schema))}
             pieces, first_row = [], 0
             for group in range(metadata.num_row_groups):
-                piece = Piece(metadata.row_group(group), group, first_row, places)
-                pieces.append(piece)
-                first_row += piece.rows
+                part = metadata.row_group(group)
+                pieces.append(Piece(part, group, first_row, part.num_rows, places))
+                first_row += part.num_rows
             self._pieces[number] = pieces
         return self._pieces[number]
 

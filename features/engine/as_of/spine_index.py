@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 _ROOM = 1 << 62
+# Integer keys within so wide a range, or so many times as wide as there are keys, are numbered by a table: a look-up
+# in it costs a tenth of one in a hash table.
+_DENSE, _SPARSEST = 1 << 20, 8
+_LEAST, _MOST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
@@ -60,12 +64,13 @@ class SpineIndex:
 class KeyNumbers:
     """A number for each distinct key of a spine, composite ones too; keys of a log are looked up among them.
 
-    values: the distinct values of each key column. _pairs: for each column but the first, the sorted codes that pair
-        what stands before it with its own.
+    values: the distinct values of each key column, sorted. _pairs: for each column but the first, the sorted codes
+        that pair what stands before it with its own.
     """
 
     names: tuple[str, ...]
     values: tuple["pa.Array", ...]
+    _columns: tuple["_Distinct", ...]
     _pairs: tuple["Ints", ...]
     count: int
 
@@ -87,14 +92,14 @@ class KeyNumbers:
         if codes is None:
             raise ValueError("a join needs at least one key")
         count = len(pairs[-1]) if pairs else len(values[0])
-        return cls(tuple(keys), tuple(values), tuple(pairs), count), codes
+        return cls(tuple(keys), tuple(values), tuple(map(_Distinct.of, values)), tuple(pairs), count), codes
 
     def look_up(self, columns: Sequence["pa.ChunkedArray"]) -> "Ints":
         """The number of each key of a log, -1 where the spine has no such key; `columns` in the order of `names`."""
         codes: Ints | None = None
-        for place, (column, values) in enumerate(zip(columns, self.values, strict=True)):
-            own = _look_up(column, values)
-            codes = own if codes is None else _position(self._pairs[place - 1], _pair(codes, own, len(values)))
+        for place, (column, distinct) in enumerate(zip(columns, self._columns, strict=True)):
+            own = distinct.look_up(column)
+            codes = own if codes is None else _position(self._pairs[place - 1], _pair(codes, own, len(distinct.values)))
         if codes is None:
             raise ValueError("a join needs at least one key")
         return codes
@@ -167,24 +172,63 @@ def _numbers(indices: "pa.Array | pa.ChunkedArray") -> "Ints":
     return numbers
 
 
-def _look_up(column: "pa.ChunkedArray", values: "pa.Array") -> "Ints":
-    """The index of each of a log's values among the spine's. Each distinct one, or run of equals, is hashed once."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
+@dataclass(frozen=True)
+class _Distinct:
+    """The distinct values of one key column of a spine, sorted; a log's values are looked up among them.
 
-    if pa.types.is_dictionary(column.type):
+    low, numbers: where the values are integers that lie close together, the number of each from low on, else -1. The
+        first and the last one stand for all that lies outside.
+    """
+
+    values: "pa.Array"
+    low: int
+    numbers: "np.ndarray[Any, np.dtype[np.int32]] | None"
+
+    @classmethod
+    def of(cls, values: "pa.Array") -> "_Distinct":
+        import pyarrow as pa
+
+        if not pa.types.is_integer(values.type) or not len(values):
+            return cls(values, 0, None)
+        least, most = values[0].as_py(), values[-1].as_py()
+        if most - least > max(_DENSE, _SPARSEST * len(values)) or least == _LEAST or most == _MOST:
+            return cls(values, 0, None)
+        numbers = np.full(most - least + 3, -1, np.int32)
+        numbers[values.to_numpy().astype(np.int64) - (least - 1)] = np.arange(len(values))
+        return cls(values, least - 1, numbers)
+
+    def look_up(self, column: "pa.ChunkedArray") -> "Ints":
+        """The index of each of a log's values among these; -1 where it is not there."""
+        import pyarrow as pa
+
+        if pa.types.is_dictionary(column.type):
+            return self._of_words(column)
+        if self.numbers is not None and not column.null_count:
+            rows = column.cast(pa.int64()).to_numpy()
+            found: Ints = self.numbers[np.clip(rows, self.low, self.low + len(self.numbers) - 1) - self.low]
+            return found.astype(np.int64)
+        return self._of_runs(column)
+
+    def _of_words(self, column: "pa.ChunkedArray") -> "Ints":
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         chunks = [chunk for chunk in column.chunks if len(chunk)]
         words = pa.chunked_array([chunk.dictionary for chunk in chunks], column.type.value_type)
         starts = np.cumsum([0, *(len(chunk.dictionary) for chunk in chunks[:-1])])
         # A null in a row is index -1, and finds the -1 at the end.
-        among = np.append(_numbers(pc.index_in(words.cast(values.type), value_set=values)), np.int64(-1))
+        among = np.append(_numbers(pc.index_in(words.cast(self.values.type), value_set=self.values)), np.int64(-1))
         parts = []
         for chunk, start in zip(chunks, starts, strict=False):
             own = _numbers(chunk.indices)
             parts.append(among[np.where(own < 0, -1, own + start)])
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
-    # A log is sorted by its keys: equal ones come in runs.
-    runs = pc.run_end_encode(column.combine_chunks())
-    ends = runs.run_ends.to_numpy(zero_copy_only=False)
-    among = _numbers(pc.index_in(runs.values.cast(values.type), value_set=values))
-    return np.repeat(among, np.diff(ends, prepend=ends.dtype.type(0)))
+
+    def _of_runs(self, column: "pa.ChunkedArray") -> "Ints":
+        """A log is sorted by its keys: equal ones come in runs, and each is looked up once."""
+        import pyarrow.compute as pc
+
+        runs = pc.run_end_encode(column.combine_chunks())
+        ends = runs.run_ends.to_numpy(zero_copy_only=False)
+        among = _numbers(pc.index_in(runs.values.cast(self.values.type), value_set=self.values))
+        return np.repeat(among, np.diff(ends, prepend=ends.dtype.type(0)))

@@ -26,6 +26,9 @@ PAIRS = [("a", "bc"), ("ab", "c"), ("a", "c"), ("é", "")]
 # Keys of a log and of a spine that are told apart only with care, and some that the other has not.
 KINDS: Mapping[str, tuple[tuple[DType, ...], list[tuple[Any, ...]]]] = {
     "int": ((DType.INT64,), [(1,), (-1,), (1 << 62,)]),
+    "dense": ((DType.INT32,), [(1,), (-1,), (-2,), (1000,)]),
+    "least": ((DType.INT64,), [(-(1 << 63),), (1 - (1 << 63),), ((1 << 63) - 1,)]),
+    "most": ((DType.INT64,), [((1 << 63) - 1,), ((1 << 63) - 2,), ((1 << 63) - 3,)]),
     "string": ((DType.STRING,), [("a",), ("",), ("ü" * 40,)]),
     "pair": ((DType.STRING, DType.STRING), PAIRS),
     "mixed": ((DType.INT32, DType.DATE, DType.BYTES), [(1, date(1, 1, 1), b"\xff"), (2, date(9999, 12, 31), b"\x00")]),
