@@ -14,6 +14,7 @@ from benchmarks.racing import module_command, say
 COMMANDS = (
     ("benchmarks.cold_start",),
     ("benchmarks.incremental",),
+    ("benchmarks.layout",),
     ("benchmarks.windows",),
     ("benchmarks.pit",),
     ("benchmarks.pit", "--matrix"),

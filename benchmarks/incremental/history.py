@@ -26,10 +26,9 @@ from features.core.applied import AppliedView
 from features.core.schedule import Interval
 from features.core.times import to_micros
 from features.registry import IntervalOutcome, Registry
-from features.stores.delta import EVENT, INTERVAL, SEQ, FeatureLog
+from features.stores.delta import EVENT, INTERVAL, ROWS_PER_GROUP, SEQ, FeatureLog
 
 _CHECKPOINT_EVERY = 10
-_ROWS_PER_GROUP = 16_384
 
 
 def write_source(shape: Shape) -> None:
@@ -81,7 +80,7 @@ def write_history(shape: Shape, days: int) -> None:
         log = FeatureLog(builder.spark, builder.warehouse, applied)
         told = json.loads(shape.fingerprints.read_text())
         for position, (interval, rows) in enumerate(_days(shape, first + DAY), start=2):
-            _commit(registry, log, applied, _Day(interval, rows, told[str(to_micros(interval.end))]), position)
+            commit_day(registry, log, applied, Day(interval, rows, told[str(to_micros(interval.end))]), position)
     folder.rename(shape.history(days))
     say(f"{days} days of history")
 
@@ -100,13 +99,20 @@ def _days(shape: Shape, first: datetime) -> Iterator[tuple[Interval, pa.Table]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Day:
+class Day:
+    """An interval, its rows as the log has them, and what the ledger is told of its source.
+
+    rows_per_group, files: the layout that its rows are written in.
+    """
+
     interval: Interval
     rows: pa.Table
     fingerprint: str | None
+    rows_per_group: int = ROWS_PER_GROUP
+    files: int = 1
 
 
-def _commit(registry: Registry, log: FeatureLog, view: AppliedView, day: _Day, position: int) -> None:
+def commit_day(registry: Registry, log: FeatureLog, view: AppliedView, day: Day, position: int) -> None:
     """One day's rows in the log and in the registry, as `Builder.build` leaves them."""
     interval, rows = day.interval, day.rows
     run_id = registry.start_run(kind="build", view=view, start=interval.start, end=interval.end, now=interval.end)
@@ -117,7 +123,8 @@ def _commit(registry: Registry, log: FeatureLog, view: AppliedView, day: _Day, p
         log.path,
         numbered,
         mode="append",
-        writer_properties=WriterProperties(compression="SNAPPY", max_row_group_size=_ROWS_PER_GROUP),
+        target_file_size=None if day.files == 1 else int(rows.nbytes // day.files),
+        writer_properties=WriterProperties(compression="SNAPPY", max_row_group_size=day.rows_per_group),
         commit_properties=CommitProperties(
             custom_metadata={"userMetadata": json.dumps(metadata)},
             app_transactions=[Transaction(app_id=view.reference, version=position)],

@@ -61,7 +61,7 @@ AGGREGATES: Mapping[str, Aggregate] = MappingProxyType(
         "last_n": Aggregate(takes=_SCALARS, gives=DType.ARRAY, argument="n", answer="the last n values, oldest first"),
         "count_distinct": Aggregate(takes=_SCALARS, gives=_whole, empty=0, answer="different values; NaN equals NaN"),
         "approx_count_distinct": Aggregate(
-            takes=_SCALARS, gives=_whole, empty=0, answer="different values, approximate by contract"
+            takes=_SCALARS, gives=_whole, empty=0, answer="different values, from a sketch; exact up to 2048"
         ),
         "percentile": Aggregate(
             takes=_NUMBERS | {"date", "timestamp"}, gives=_same, argument="q",

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.core.dtypes import DType
-from features.engine.windows.arrays import Ints, WindowSpec
+from features.engine.windows.arrays import Ints, Mask, WindowSpec
 from features.engine.windows.ranges import Holes, Part, Windows
 from features.engine.windows.series import Series, numbers_to_arrow
 
@@ -16,11 +16,11 @@ MAX_ROWS = 1 << 18
 
 def count_distinct(series: Series, windows: Mapping[int, Windows], specs: Sequence[WindowSpec]) -> "list[pa.Array]":
     """The answers of count_distinct specs over one series; `windows` by width, over its values."""
-    distinct = _Distinct(series)
+    distinct = Distinct.of_series(series)
     return [numbers_to_arrow(distinct.of(windows[spec.width_us]), None, DType.INT64) for spec in specs]
 
 
-class _Distinct:
+class Distinct:
     """Counts of different values of one series; all NaN are one value.
 
     Windows slide: neither their first nor their last rows ever fall back. So every row enters once and leaves once, and
@@ -28,20 +28,34 @@ class _Distinct:
     they left: linear in rows and windows, after one sort. What holes take away is found by pairs of window and row.
     """
 
-    def __init__(self, series: Series) -> None:
-        self._previous, self._following, self._place = _neighbours(series)
+    def __init__(self, *, previous: Ints, following: Ints, place: Ints) -> None:
+        """By row: the one before with its value, or -1; the one after, or their number; its place by value."""
+        self._previous, self._following, self._place = previous, following, place
+
+    @classmethod
+    def of_series(cls, series: Series) -> "Distinct":
+        """Of all rows of a series."""
+        previous, following, place = _neighbours(series)
+        return cls(previous=previous, following=following, place=place)
+
+    def among(self, sampled: Mask, before: Ints) -> "Distinct":
+        """The same over some values, of each all its rows. before: how many rows of those there are before each row."""
+        previous, following = self._previous[sampled], before[self._following[sampled]]
+        return Distinct(
+            previous=np.where(previous < 0, -1, before[previous]), following=following, place=self._place[sampled]
+        )
 
     def of(self, windows: Windows) -> Ints:
         """How many different values each window holds."""
         counts = np.zeros(len(windows), dtype=np.int64)
         for part in windows.whole():
             if part.holes is None:
-                counts[part.queries] = self._in_sliding(part.starts, part.ends)
+                counts[part.queries] = self.in_sliding(part.starts, part.ends)
             else:
-                counts[part.queries] -= self._in_holes_alone(part, part.holes)
+                counts[part.queries] -= self.in_holes_alone(part, part.holes)
         return counts
 
-    def _in_sliding(self, starts: Ints, ends: Ints) -> Ints:
+    def in_sliding(self, starts: Ints, ends: Ints) -> Ints:
         """Different values in each [start, end)."""
         length = len(self._previous)
         # From window to window, ends move first: a row meets the start of the window before the first that holds it,
@@ -53,7 +67,7 @@ class _Distinct:
         counts: Ints = entries[ends] - exits[starts]
         return counts
 
-    def _in_holes_alone(self, part: Part, holes: Holes) -> Ints:
+    def in_holes_alone(self, part: Part, holes: Holes) -> Ints:
         """How many values each window has in its holes and nowhere else."""
         length = len(part.hull()[0])
         sizes = holes.end - holes.start
@@ -87,7 +101,7 @@ class _Distinct:
 
 
 def _neighbours(series: Series) -> tuple[Ints, Ints, Ints]:
-    """For each row: the one before with the same value, or -1; the one after, or their number; its place by value."""
+    """By row: the one before with its value, or -1; the one after, or their number; its place by value."""
     values, length = series.values, len(series)
     by_value = np.argsort(values)
     ascending = values[by_value]

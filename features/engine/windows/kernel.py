@@ -16,6 +16,7 @@ from features.engine.windows.order import in_order
 from features.engine.windows.percentiles import percentiles
 from features.engine.windows.ranges import Windows
 from features.engine.windows.series import Series, kept_rows, numbers_to_arrow, series_of
+from features.engine.windows.sketches import approx_count_distinct
 from features.engine.windows.visibility import Visibility
 
 
@@ -82,7 +83,7 @@ _FAMILIES: tuple[tuple[tuple[str, ...], _Family], ...] = (
     (("sum", "mean", "stddev"), moments),
     (("min", "max"), extremes),
     (("first", "last", "last_n"), in_order),
-    # An exact count costs a window no more than a sketch would: an approximate one is exact too.
-    (("count_distinct", "approx_count_distinct"), count_distinct),
+    (("count_distinct",), count_distinct),
+    (("approx_count_distinct",), approx_count_distinct),
     (("percentile",), percentiles),
 )

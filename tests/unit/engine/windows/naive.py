@@ -43,6 +43,7 @@ def answer(function: str, values: list[Any], *, n: int | None = None, q: float |
     """One aggregate of the values of one window."""
     if function == "count":
         return len(values)
+    # The sketch is exact for as few values as drawn sources have.
     if function in ("count_distinct", "approx_count_distinct"):
         return len({order(value) for value in values})
     if not values:

@@ -1,0 +1,1 @@
+"""How the layout of a log bears on the join, on a daily append and on the rerun of one interval."""
