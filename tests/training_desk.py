@@ -51,6 +51,10 @@ DEFINITIONS = """
     @on_demand(inputs=["last:amount"], returns=[Feature("double", DType.FLOAT64)], mode="arrow")
     def doubled(batch):
         return pa.table({{"double": pc.multiply(batch["amount"], 2.0)}})
+    NAMED = RequestSource(name="named", schema={{"customer": DType.STRING}})
+    @on_demand(inputs=["last:amount", NAMED], returns=[Feature("initial", DType.STRING)], mode="arrow")
+    def named(batch):
+        return pa.table({{"initial": pc.utf8_upper(batch["customer"])}})
 """
 PAYMENTS = [
     ("a", "2024-01-01 10:00", 1.0),

@@ -1,4 +1,4 @@
-"""`features status`: how far each view is built and loaded, and what its last run said."""
+"""`features status`: how far each view is built and loaded, and what its last run said; which are on demand."""
 
 from argparse import Namespace, _SubParsersAction
 from collections import Counter
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from features.core.applied import AppliedView
+    from features.core.applied_on_demand import AppliedOnDemandView
     from features.core.schedule import Interval
     from features.registry import LedgerEntry, Registry
 
@@ -46,9 +47,22 @@ class ViewStatus:
     message: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OnDemandStatus:
+    """What is known of one on-demand view version: it has no intervals, and is computed when it is asked for.
+
+    inputs: stored features, as `view@version:feature`, and columns of the request, by name.
+    """
+
+    view: str
+    inputs: tuple[str, ...]
+    features: tuple[str, ...]
+    schedule: str = "on demand"
+
+
 def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
     """Adds status."""
-    about = "Show, for each view, what is built, missing, stale and loaded, and its last run."
+    about = "Show, for each view, what is built, missing, stale and loaded, and its last run; and on-demand views."
     parser = add_verb(verbs, "status", status, about=about, example="features status carrier_delay")
     parser.add_argument("view", nargs="?", metavar="VIEW", help="a view's name, or name@version (default: all)")
 
@@ -57,12 +71,36 @@ def status(args: Namespace) -> Answer:
     """The status of one view, or of all."""
     with open_store(args) as store:
         registry, target = store.registry, store.online.target
-        views = registry.views() if args.view is None else (registry.view(args.view),)
+        views, on_demand = _choose(registry, args.view)
         found = [inspect_view(registry, view, target) for view in views]
-    data = to_plain({"views": found})
+        computed = [inspect_on_demand(view) for view in on_demand]
+    data = to_plain({"views": found, "on_demand": computed})
     if args.view is not None:
-        return Answer(text=_tell_one(found[0]), data=data)
-    return Answer(text=_tell_all(found) if found else "no view is registered; run `features apply`", data=data)
+        return Answer(text=_tell_one(found[0]) if found else _tell_on_demand(computed[0]), data=data)
+    if not found and not computed:
+        return Answer(text="no view is registered; run `features apply`", data=data)
+    return Answer(text=_tell_all(found, computed), data=data)
+
+
+def _choose(
+    registry: "Registry", reference: str | None
+) -> "tuple[Sequence[AppliedView], Sequence[AppliedOnDemandView]]":
+    """All views, or the one that is named. Raises: NotFoundError, UsageError."""
+    if reference is None:
+        return registry.views(), registry.on_demand_views()
+    if reference.partition("@")[0] in {view.name for view in registry.on_demand_views()}:
+        return (), (registry.on_demand_view(reference),)
+    return (registry.view(reference),), ()
+
+
+def inspect_on_demand(view: "AppliedOnDemandView") -> OnDemandStatus:
+    """What the registry knows of an on-demand view version."""
+    read = (f"{item.view.reference}:{item.feature.name}" for item in view.stored_inputs)
+    return OnDemandStatus(
+        view=view.reference,
+        inputs=(*read, *view.request_columns),
+        features=tuple(feature.name for feature in view.features),
+    )
 
 
 def inspect_view(registry: "Registry", view: "AppliedView", target: str) -> ViewStatus:
@@ -104,15 +142,28 @@ def find_holes(schedule: str | None, built: "Sequence[LedgerEntry]") -> "list[In
     return [i for i in iterate_intervals(schedule, built[0].interval.start, built[-1].interval.end) if i not in known]
 
 
-def _tell_all(found: Sequence[ViewStatus]) -> str:
+def _tell_all(found: Sequence[ViewStatus], computed: Sequence[OnDemandStatus]) -> str:
     headers = ("view", "schedule", "built", "empty", "refused", "failed", "stale", "holes", "first", "last", "log",
                "loaded", "last run")  # fmt: skip
     rows = [
         [v.view, v.schedule, v.built, v.empty, v.refused, v.failed, v.stale, len(v.holes), v.first, v.last, v.position,
          v.loaded, v.last_run] for v in found
     ]  # fmt: skip
+    rows += [[view.view, view.schedule, *[""] * (len(headers) - 2)] for view in computed]
     notes = [f"{v.view}: {v.message}" for v in found if v.message]
     return "\n".join([table(headers, rows), *notes])
+
+
+def _tell_on_demand(view: OnDemandStatus) -> str:
+    return fields(
+        {
+            "view": view.view,
+            "schedule": view.schedule,
+            "intervals": "none: it is computed when it is asked for",
+            "inputs": ", ".join(view.inputs),
+            "features": ", ".join(view.features),
+        }
+    )
 
 
 def _tell_one(view: ViewStatus) -> str:

@@ -37,10 +37,10 @@ def add_extraction(parser: ArgumentParser) -> None:
     how.add_argument("--no-hold", action="store_true", help="do not protect what a rebuild needs")
     how.add_argument("--time-split", metavar="PART=END[,...]",
                      help="parts by time: train=2013-03-08T00:00:00Z,test= (the last may have no end)")  # fmt: skip
-    how.add_argument("--gap", metavar="DURATION", default="0s", help="between parts by time, such as 7d or 36h")
+    how.add_argument("--gap", metavar="DURATION", help="between parts by time, such as 7d or 36h")
     how.add_argument("--key-split", metavar="PART=SHARE[,...]", help="parts by a hash of keys: train=0.8,test=0.2")
     how.add_argument("--split-keys", metavar="KEY[,...]", help="which keys are hashed (default: all join keys)")
-    how.add_argument("--split-salt", metavar="TEXT", default="", help="another salt, another draw")
+    how.add_argument("--split-salt", metavar="TEXT", help="another salt, another draw")
     how.add_argument("--output", metavar="PATH", help="write the rows there too, as Parquet")
 
     instead = parser.add_mutually_exclusive_group()
@@ -75,13 +75,19 @@ def parse_splits(args: Namespace) -> "Splits | None":
 
     if args.time_split and args.key_split:
         raise UsageError("--time-split and --key-split: a set has one split")
+    if args.gap is not None and not args.time_split:
+        raise UsageError("--gap is between the parts of a --time-split")
+    if (args.split_keys is not None or args.split_salt is not None) and not args.key_split:
+        raise UsageError("--split-keys and --split-salt are of a --key-split")
     if args.time_split:
-        pairs = (split_pair(pair, option="--time-split") for pair in args.time_split.split(","))
-        return TimeSplit(ends={name: end or None for name, end in pairs}, gap=parse_duration(args.gap))
+        ends = _parts(args.time_split, option="--time-split")
+        gap = timedelta(0) if args.gap is None else parse_duration(args.gap)
+        return TimeSplit(ends={name: end or None for name, end in ends.items()}, gap=gap)
     if args.key_split:
-        named = [split_pair(pair, option="--key-split") for pair in args.key_split.split(",")]
+        shares = _parts(args.key_split, option="--key-split")
         keys = None if args.split_keys is None else tuple(key.strip() for key in args.split_keys.split(","))
-        return KeyHashSplit(shares={name: _share(text) for name, text in named}, keys=keys, salt=args.split_salt)
+        named = {name: _share(text) for name, text in shares.items()}
+        return KeyHashSplit(shares=named, keys=keys, salt=args.split_salt or "")
     return None
 
 
@@ -105,7 +111,18 @@ def parse_duration(text: str) -> timedelta:
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise UsageError(f"{text!r} is not a duration; write it as 7d, 36h, 30m or 1d12h")
-    return sum((timedelta(**{_UNITS[unit]: int(number)}) for number, unit in parts), timedelta(0))
+    try:
+        return sum((timedelta(**{_UNITS[unit]: int(number)}) for number, unit in parts), timedelta(0))
+    except (OverflowError, ValueError) as exc:  # beyond timedelta's days, or Python's digits
+        raise UsageError(f"{text!r} is longer than all times there are") from exc
+
+
+def _parts(text: str, *, option: str) -> dict[str, str]:
+    pairs = [split_pair(pair, option=option) for pair in text.split(",")]
+    parts = dict(pairs)
+    if len(parts) < len(pairs):
+        raise UsageError(f"{option} {text} names a part twice")
+    return parts
 
 
 def _share(text: str) -> float:

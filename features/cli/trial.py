@@ -6,16 +6,22 @@ from typing import TYPE_CHECKING
 from features.cli.options import Parser, add_verb, open_store, split_pair
 from features.cli.rendering import table, to_plain
 from features.cli.running import Answer
+from features.core.on_demand import RequestSource
+from features.core.references import parse_reference
+from features.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from features.core.dtypes import DType
+    from features.core.on_demand import OnDemandFeatureView
     from features.materialization.view_test import ViewTest
+    from features.store import FeatureStore
 
 
 def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
     """Adds test."""
     about = (
-        "Try one view: build two intervals together and apart, compare, load into memory and read back. "
-        "Nothing is applied, and no server is needed."
+        "Try one view: build two intervals together and apart, compare, load into memory and read back; of one that is "
+        "on demand, compute its golden rows. Nothing is applied, and no server is needed."
     )
     example = "features test carrier_delay --source flights=sample.parquet"
     parser = add_verb(verbs, "test", test, about=about, example=example)
@@ -31,7 +37,6 @@ def test(args: Namespace) -> Answer:
     from tempfile import TemporaryDirectory
 
     from features.core.times import parse_instant
-    from features.errors import UsageError
     from features.materialization.view_test import replace_sources, try_view
 
     paths = dict(split_pair(pair, option="--source") for pair in args.source)
@@ -41,9 +46,52 @@ def test(args: Namespace) -> Answer:
     if args.start is not None:
         span = parse_instant(args.start, name="start"), parse_instant(args.end, name="end")
     with open_store(args) as store, TemporaryDirectory(prefix="features-test-") as folder:
+        _check_name(args.view, store)
+        if args.view in store.definitions.on_demand:
+            if paths or span is not None:
+                raise UsageError(f"{args.view} is on demand and reads no source; leave out --source, --start and --end")
+            return _test_on_demand(store.definitions.on_demand[args.view], store)
         view = replace_sources(store.definitions.view(args.view), paths)
         found = try_view(view, spark=store.spark, folder=folder, span=span)
     return Answer(text=_tell(found), data=to_plain(found))
+
+
+def _check_name(name: str, store: "FeatureStore") -> None:
+    known = {**store.definitions.views, **store.definitions.on_demand}
+    if name not in known:
+        raise NotFoundError.of("feature view", name, known, hint="the views package defines none")
+
+
+def _test_on_demand(view: "OnDemandFeatureView", store: "FeatureStore") -> Answer:
+    """Golden rows, as `plan` and `apply` check them. Raises: DefinitionError: the function fails them."""
+    from features.core.golden import check_golden
+
+    check_golden(view, _input_types(view, store))
+    if view.golden:
+        tried = f"golden rows: {len(view.golden)}, and one of nulls, each alone and all together: the same answers"
+    else:
+        tried = "golden rows: none, so a row of nulls was all that was tried; add golden=[GoldenRow(...)]"
+    return Answer(
+        text=f"{view.name}: passed\n\non demand: no intervals, no source\n\n{tried}",
+        data={"view": view.name, "kind": "on demand", "golden_rows": len(view.golden)},
+    )
+
+
+def _input_types(view: "OnDemandFeatureView", store: "FeatureStore") -> "dict[str, DType]":
+    """The function's inputs and their types, in order; of a version that it names, the registry knows them."""
+    types: dict[str, DType] = {}
+    for item in view.inputs:
+        if isinstance(item, RequestSource):
+            types.update(item.schema)
+            continue
+        read = parse_reference(item)
+        stored = f"{read.name}@{read.version}"
+        known = store.definitions.view(read.name) if read.version is None else store.registry.view(stored)
+        dtypes = {feature.name: feature.dtype for feature in known.features}
+        if read.feature not in dtypes:
+            raise NotFoundError.of(f"feature in {stored}", str(read.feature), dtypes)
+        types[read.feature] = dtypes[read.feature]
+    return types
 
 
 def _tell(found: "ViewTest") -> str:

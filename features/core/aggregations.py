@@ -38,6 +38,9 @@ _UNSTEADY = re.compile(
     r"|input_file_name)(?=\s*\())",
     re.IGNORECASE,
 )
+# A filter tells of each row by itself: what else was read with it, such as history, must not decide.
+_OTHER_ROWS = re.compile(r"\b(over)\s*\(|\(\s*(select)\b", re.IGNORECASE)
+_LONGEST = timedelta(days=366 * 10_000)
 # What is quoted is a text, or a column's name.
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`")
 
@@ -92,6 +95,8 @@ class Aggregation:
         object.__setattr__(self, "windows", freeze_items(self.windows, timedelta, owner=me, field="windows"))
         for window in self.windows:
             check_duration(window, owner=me, field="windows", positive=True)
+            if window > _LONGEST:
+                raise fail(me, "windows", f"must be at most 10,000 years, got {window}")
         check_unique(map(label_window, self.windows), owner=me, field="windows")
         self._check_where(me)
         self._check_name(me)
@@ -109,8 +114,12 @@ class Aggregation:
         if self.where is None:
             return
         check_text(self.where, owner=me, field="where", required=True)
-        if found := _UNSTEADY.search(_QUOTED.sub("", self.where)):
+        bare = _QUOTED.sub("", self.where)
+        if found := _UNSTEADY.search(bare):
             raise fail(me, "where", f"{self.where!r} asks {found[0]}, which answers differently when a run is repeated")
+        if found := _OTHER_ROWS.search(bare):
+            word = (found[1] or found[2]).lower()
+            raise fail(me, "where", f"{self.where!r} looks at other rows ({word}); compute it in a transform")
 
     def _check_name(self, me: str) -> None:
         if self.name is None:

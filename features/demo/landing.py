@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute, parquet
 
-from features.demo.local_time import nearest_instants
+from features.demo.local_time import minutes_long, nearest_instants
 from features.demo.nycflights import find_package
 from features.errors import IntervalError, PlatformError, SourceError, UsageError
 
@@ -118,20 +118,21 @@ def flights_table(flights: pd.DataFrame, zones: Mapping[str, str]) -> pa.Table:
     if unknown:
         raise SourceError(f"no time zone is known of {', '.join(unknown)}; add it in features/demo/nycflights.py")
     zone = flights["dest"].map(zones)
-    scheduled_at = flights["time_hour"] + _minutes(flights["minute"])
+    scheduled_at = flights["time_hour"] + minutes_long(flights["minute"])
     scheduled_landing = nearest_instants(
         clock=flights["sched_arr_time"],
         zone=zone,
-        expected=scheduled_at + _minutes(_SCHEDULED_GROUND_MINUTES + flights["distance"] / _SCHEDULED_MILES_PER_MINUTE),
+        expected=scheduled_at
+        + minutes_long(_SCHEDULED_GROUND_MINUTES + flights["distance"] / _SCHEDULED_MILES_PER_MINUTE),
         after=scheduled_at,
     )
-    departed_at = scheduled_at + _minutes(flights["dep_delay"])
+    departed_at = scheduled_at + minutes_long(flights["dep_delay"])
     due_at = departed_at + (scheduled_landing - scheduled_at)
     landed_at = nearest_instants(
         clock=flights["arr_time"],
         zone=zone,
         # A flight that was diverted on its way has no air time.
-        expected=(departed_at + _minutes(flights["air_time"] + _TAXI_MINUTES)).fillna(due_at),
+        expected=(departed_at + minutes_long(flights["air_time"] + _TAXI_MINUTES)).fillna(due_at),
         after=departed_at,
     )
     frame = flights[["carrier", "flight", "tailnum", "origin", "dest", "air_time", "distance"]].assign(
@@ -168,10 +169,6 @@ def planes_table(planes: pa.Table) -> pa.Table:
     """One row per tailnum, in its order, recorded when the year began."""
     recorded_at = pa.array([_PLANES_RECORDED_AT] * planes.num_rows, type=_INSTANT)
     return planes.append_column("recorded_at", recorded_at).sort_by("tailnum")
-
-
-def _minutes(values: pd.Series) -> pd.Series:
-    return pd.to_timedelta(values, unit="min").dt.as_unit("us")
 
 
 def split_by_day(

@@ -9,6 +9,7 @@ import pandas as pd
 _DAYS = (pd.Timedelta(days=-1), pd.Timedelta(days=0), pd.Timedelta(days=1))
 _ONE_HOUR = pd.Timedelta(hours=1)
 _MINUTES_OF_A_DAY = 24 * 60
+_MINUTE_MICROS = 60_000_000
 _OUT_OF_REACH = np.iinfo(np.int64).max
 
 
@@ -36,8 +37,17 @@ def nearest_instants(*, clock: pd.Series, zone: pd.Series, expected: pd.Series, 
     return instants
 
 
+def minutes_long(minutes: pd.Series) -> pd.Series:
+    """So many minutes as timedeltas of microseconds, on the same index; null gives null."""
+    # Nulls apart: pandas casts a NaN to an integer too, and whether that overflows is the processor's to say.
+    known = minutes.notna().to_numpy()
+    lengths = np.full(len(minutes), np.timedelta64("NaT"), dtype="timedelta64[us]")
+    lengths[known] = np.rint(minutes[known].to_numpy(dtype="float64") * _MINUTE_MICROS).astype(np.int64)
+    return pd.Series(lengths, index=minutes.index)
+
+
 def _in_one_zone(clock: pd.Series, zone: str, expected: pd.Series, after: pd.Series) -> pd.Series:
-    since_midnight = pd.to_timedelta((clock // 100 * 60 + clock % 100) % _MINUTES_OF_A_DAY, unit="min")
+    since_midnight = minutes_long((clock // 100 * 60 + clock % 100) % _MINUTES_OF_A_DAY)
     midnight = expected.dt.tz_convert(zone).dt.tz_localize(None).dt.normalize()
     shown = [midnight + day + since_midnight for day in _DAYS]
     # A clock that shows a time twice does so first in daylight saving time.

@@ -6,6 +6,7 @@ untouched, in order, with their index.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,13 +62,14 @@ def read_spine(
     local = None
     if isinstance(entity_df, str | Path):
         frame = _read_path(spark, str(entity_df))
+        _check_names(frame.columns, keys, columns)
     elif isinstance(entity_df, DataFrame):
         frame = entity_df
+        _check_names(frame.columns, keys, columns)
     else:
-        local, table = _to_arrow(entity_df)
-        _check_names(table.column_names, keys, columns)
-        frame = _to_spark(spark, _narrow(table, keys))
-    _check_names(local_names(local) if local is not None else frame.columns, keys, columns)
+        local = _local(entity_df)
+        _check_names(local_names(local), keys, columns)
+        frame = _to_spark(spark, _narrow(_to_arrow(local, [*keys, EVENT]), keys))
     frame = _typed(frame, keys)
     survey = _survey(frame, keys)
     if survey.null_times:
@@ -86,7 +88,7 @@ def full_frame(spark: "SparkSession", spine: Spine, keys: Mapping[str, DType]) -
     """All columns of the spine in Spark, in types that Spark has."""
     if not spine.is_local:
         return spine.frame
-    _, table = _to_arrow(spine.local)
+    table = _to_arrow(spine.local, local_names(spine.local))
     return _typed(_to_spark(spark, table), keys)
 
 
@@ -106,19 +108,43 @@ def _read_path(spark: "SparkSession", path: str) -> "DataFrame":
         raise SpineError(f"entity_df: {path!r} cannot be read as {kind}: {first_line(exc)}") from exc
 
 
-def _to_arrow(entity_df: Any) -> "tuple[pd.DataFrame | pa.Table, pa.Table]":
+def _local(entity_df: Any) -> "pd.DataFrame | pa.Table":
     import pandas as pd
     import pyarrow as pa
 
-    if isinstance(entity_df, pa.Table):
-        return entity_df, entity_df
-    if not isinstance(entity_df, pd.DataFrame):
+    if isinstance(entity_df, pa.RecordBatch):
+        return pa.Table.from_batches([entity_df])
+    if not isinstance(entity_df, pd.DataFrame | pa.Table):
         kind = type(entity_df).__name__
         raise SpineError(f"entity_df must be a Spark, pandas or Arrow frame or a path, got {kind}")
-    try:
-        return entity_df, pa.Table.from_pandas(entity_df, preserve_index=False)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as exc:
-        raise SpineError(f"entity_df: {first_line(exc)}; give each column values of one type") from exc
+    return entity_df
+
+
+def _to_arrow(local: "pd.DataFrame | pa.Table", names: Sequence[str]) -> "pa.Table":
+    """Some columns of a frame, whose names are told apart."""
+    import pyarrow as pa
+
+    if isinstance(local, pa.Table):
+        return local.select(list(names))
+    places = {name: place for place, name in enumerate(local_names(local))}
+    columns = {}
+    for name in dict.fromkeys(names):
+        column = local.iloc[:, places[name]]
+        if name == EVENT:
+            _check_aware(column)
+        try:
+            columns[name] = pa.array(column, from_pandas=True)
+        except (TypeError, ValueError, NotImplementedError, OverflowError) as exc:  # Arrow's own are among these
+            raise SpineError(f"entity_df: {name!r}: {first_line(exc)}; give it values of one type") from exc
+    return pa.table(columns)
+
+
+def _check_aware(times: "pd.Series[Any]") -> None:
+    """Of a column of Python's datetimes Arrow takes the naive ones to be UTC, where others have a zone."""
+    if times.dtype == object:
+        naive = sum(isinstance(value, datetime) and value.tzinfo is None for value in times.dropna())
+        if naive:
+            raise SpineError(f"entity_df holds {naive} rows whose {EVENT} is naive; give them a zone, such as UTC")
 
 
 def _to_spark(spark: "SparkSession", table: "pa.Table") -> "DataFrame":
@@ -143,7 +169,10 @@ def _narrow(table: "pa.Table", keys: Mapping[str, DType]) -> "pa.Table":
                 raise SpineError(f"entity_df: {name!r} is naive; give its times a zone, such as UTC")
             # A spine's nanoseconds are cut: between two microseconds nothing becomes known.
             whole = column if column.type.unit != "ns" else pc.floor_temporal(column, unit="microsecond")
-            column = whole.cast(pa.timestamp("us", tz="UTC"))
+            try:
+                column = whole.cast(pa.timestamp("us", tz="UTC"))
+            except pa.ArrowInvalid as exc:
+                raise SpineError(f"entity_df: {name!r} holds a time beyond all calendars: {exc}; repair it") from exc
         if pa.types.is_null(column.type):
             column = column.cast(pa.string() if name != EVENT else pa.timestamp("us", tz="UTC"))
         columns[name] = column
@@ -156,13 +185,20 @@ def _check_names(names: Sequence[str], keys: Mapping[str, DType], columns: Seque
         if name not in names:
             missing = NotFoundError.of("column", name, names, hint="it has no columns")
             raise SpineError(f"entity_df: {missing}; it needs the join keys {', '.join(keys)} and {EVENT}")
+    seen: dict[str, str] = {}
     for name in names:
-        if list(names).count(name) > 1:
-            raise SpineError(f"entity_df holds two columns named {name!r}; rename one")
+        if "`" in name:
+            raise SpineError(f"entity_df: column {name!r} holds a backtick, by which Spark quotes names; rename it")
+        # Spark reads names without regard to case.
+        if (other := seen.setdefault(name.lower(), name)) != name or list(names).count(name) > 1:
+            also = "" if other == name else f" and {other!r}, which are one to Spark"
+            raise SpineError(f"entity_df holds two columns named {name!r}{also}; rename one")
     for name in columns:
-        if name in names:
+        if name.lower() in seen:
+            other = seen[name.lower()]
+            feature = "as a feature is named" if other == name else f"one to Spark with the feature {name!r}"
             raise SpineError(
-                f"entity_df holds a column {name!r}, as a feature is named; rename it or pass full_feature_names=True"
+                f"entity_df holds a column {other!r}, {feature}; rename it or pass full_feature_names=True"
             )
 
 

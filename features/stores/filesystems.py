@@ -1,12 +1,20 @@
 """Files by path or URI, wherever they lie: read and written by tasks, without the JVM."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 from features.errors import StorageError
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+# A store far away answers slowly, and many at once.
+_REMOTE_THREADS = 16
 # How Spark names a store, and how everyone else does.
 _SCHEMES = {"s3a": "s3", "s3n": "s3", "gs": "gcs"}
 _NATIVE = ("file", "s3", "gcs", "abfs", "abfss")
@@ -46,3 +54,35 @@ def open_filesystem(path: str) -> "tuple[FileSystem, str]":
 def is_local(path: str) -> bool:
     """Whether the path lies on a file system of this machine."""
     return "://" not in path or path.startswith("file://")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenFolder:
+    """A folder, or one file, opened once for all that lies in it: a file system of a store holds its connections.
+
+    path: as it was given. filesystem, inner: its file system, and its path in that.
+    """
+
+    path: str
+    filesystem: "FileSystem"
+    inner: str
+
+    @classmethod
+    def open(cls, path: str) -> "OpenFolder":
+        """Raises: StorageError: the scheme is unknown."""
+        filesystem, inner = open_filesystem(path)
+        return cls(path=path.rstrip("/"), filesystem=filesystem, inner=inner.rstrip("/"))
+
+    def locate(self, path: str) -> str:
+        """The path, in the file system, of a path or URI that lies below, or is, this one's."""
+        return f"{self.inner}{path.removeprefix(self.path)}"
+
+    def each(self, work: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
+        """What some work makes of each item, in order; far away it is done for several at a time."""
+        if is_local(self.path):
+            yield from map(work, items)
+            return
+        with ThreadPoolExecutor(_REMOTE_THREADS) as pool:
+            # No more than these are waited for when one fails, or nobody asks for the rest.
+            for start in range(0, len(items), _REMOTE_THREADS):
+                yield from pool.map(work, items[start : start + _REMOTE_THREADS])

@@ -15,7 +15,9 @@ def first_line(exc: BaseException) -> str:
     """What an error of Spark or Delta says, without its stack, its JVM's and its codes."""
     text = str(exc)
     # A raw error of the JVM comes as its class and sentence, one line per cause: the first says what went wrong.
-    causes: list[str] = re.findall(r"^(?:: |Caused by: )[\w.$]+: (.+)$", text, re.MULTILINE)
+    # What waited for another thread only says that this one failed.
+    told_by = r"^(?:: |Caused by: )[\w.$]+: (?!Exception thrown in awaitResult)(.+)$"
+    causes: list[str] = re.findall(told_by, text, re.MULTILINE)
     if "Py4J" in type(exc).__name__ and causes:
         text = causes[0]
     if "Traceback (most recent call last)" in text:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from features.core.applied import AppliedView, Selection
 from features.core.times import format_instant, parse_instant
 from features.engine.as_of import Pin
-from features.errors import NotFoundError, UsageError
+from features.errors import NotFoundError, StorageError, UsageError
 from features.registry import Registry
 from features.stores.delta import FeatureLog
 
@@ -41,7 +41,7 @@ class Pinner:
                 are now.
 
         Raises: UsageError: as_of is none of these, or names a version that its log has not. NotFoundError: it names a
-            view that is not read. StorageError: a log cannot be read.
+            view that is not read. StorageError: a log cannot be read, or is gone.
         """
         point = parse_as_of(as_of)
         if isinstance(point, int):
@@ -64,6 +64,14 @@ class Pinner:
         view = selection.view
         log = FeatureLog(self.spark, self.warehouse, view)
         snapshot = log.snapshot()
+        if snapshot is None and (lost := self.registry.commits(view)):
+            # Looked for once more: its first commit may just have been made. Without a log all values would be null.
+            snapshot = log.snapshot()
+            if snapshot is None:
+                raise StorageError(
+                    f"the log of {view.reference} is gone: the registry knows {len(lost)} commits of it, but "
+                    f"{log.path} holds none; restore the log"
+                )
         position = snapshot.position if snapshot is not None else 0
         if moment is not None or version is not None:
             self.reconcile(self.registry, log, view)
@@ -107,4 +115,7 @@ def _versions(given: Mapping[str, int], selections: Sequence[Selection]) -> dict
     for name in given:
         if name not in names:
             raise NotFoundError(f"as_of: {NotFoundError.of('view in the request', name, names)}")
-    return {names[name]: version for name, version in given.items()}
+    versions = {names[name]: version for name, version in given.items()}
+    if len(versions) < len(given):
+        raise UsageError(f"as_of names one view twice, by {' and '.join(map(repr, given))}; give each view one version")
+    return versions

@@ -11,7 +11,7 @@ from features.core.discovery import Definitions
 from features.core.request import compile_request
 from features.core.times import format_instant, parse_instant
 from features.engine.spine import full_frame, read_spine
-from features.errors import IntervalError, NotFoundError, UsageError
+from features.errors import IntervalError, NotFoundError, SpineError, StorageError, UsageError
 from features.registry import Registry, StoredManifest
 from features.stores.delta import EVENT, FeatureLog, micros_literal
 from features.training.asked import Asked
@@ -59,12 +59,18 @@ class Retrieval:
         moment = datetime.now(UTC) if at is None else parse_instant(at, name="at")
         compiled = asked.compiled
         _check_one_entity(compiled.selections)
-        if compiled.request_columns:
-            names = ", ".join(compiled.request_columns)
-            raise UsageError(f"on-demand features read {names} of a request, and there is none; give a spine")
+        # A key's value is there without a request.
+        missing = ", ".join(name for name in compiled.request_columns if name not in compiled.join_keys)
+        if missing:
+            raise UsageError(f"on-demand features read {missing} of a request, and there is none; give a spine")
         pins = self._pinner.pin(compiled.selections, as_of)
         frame = _all_keys(pins, moment, asked.known_at)
-        spine = read_spine(self._spark, frame, keys=compiled.join_keys, columns=compiled.columns)
+        try:
+            spine = read_spine(self._spark, frame, keys=compiled.join_keys, columns=compiled.columns)
+        except SpineError as exc:
+            # Nobody gave a spine: what cannot be read is a log.
+            told = ", ".join(f"{pin.selection.view.reference} at {pin.log.path}" for pin in pins)
+            raise StorageError(f"the keys of {told} cannot be read: {exc}; restore the log") from exc
         return TrainingSet(spark=self._spark, spine=spine, pins=pins, asked=asked, saver=self._saver, latest_at=moment)
 
     def rows(
@@ -99,6 +105,9 @@ class Retrieval:
         full_feature_names: bool = False,
     ) -> Asked:
         """What a `features` argument stands for now. Raises: NotFoundError, UsageError, StaleCodeError."""
+        # A set has no order, so the columns would stand otherwise in every run.
+        if not isinstance(features, str | list | tuple):
+            raise UsageError(f"features must be a service's name or a list of references, got {features!r}")
         requested = self.registry.resolve(features)
         compiled = compile_request(requested, full_feature_names=full_feature_names)
         return Asked(

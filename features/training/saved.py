@@ -23,6 +23,7 @@ from features.training.manifest import (
 )
 from features.training.progress import progress
 from features.training.row_plans import RowPlan
+from features.training.save_marks import marked, remove_leftovers
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -77,6 +78,8 @@ class Saver:
     ) -> Manifest:
         """Write rows and spine, then the manifest; a save that is killed before leaves none, and is run again.
 
+        What killed saves of the name left is removed first, as far as it is certain that they are dead: `save_marks`.
+
         Raises: UsageError: the name, format or splits; a column's type. StorageError: the files cannot be written.
         """
         from features.training.extraction import arrow_schema, extract
@@ -89,16 +92,18 @@ class Saver:
         _check_columns(schema.names, format)
         if splits is not None:
             splits = check_splits(splits, schema.names, tuple(rows.asked.compiled.join_keys))
-        folder = f"{self.warehouse.rstrip('/')}/training_sets/{name}/{uuid4().hex}"
+        saves = f"{self.warehouse.rstrip('/')}/training_sets/{name}"
+        remove_leftovers(saves)
+        folder = f"{saves}/{uuid4().hex}"
         sink = RowSink(schema=schema, spine_width=len(rows.spine_columns), folder=folder, splits=splits)
-        with _removed_on_failure(folder):
+        with _removed_on_failure(folder), marked(folder):
             with progress(rows.spark, f"saving {name}"):
                 found = extract(plan, sink, doing=f"writing the set to {folder}")
             _remove_strays(f"{folder}/data", found.files)
             _remove_strays(f"{folder}/spine", found.spine_files)
             if format == "delta":
                 _make_delta_table(f"{folder}/data", found, splits)
-        content = self._content(rows, found, folder=folder, format=format, splits=splits)
+            content = self._content(rows, found, folder=folder, format=format, splits=splits)
         number = self.registry.save_manifest(name, content, hold=hold)
         logger.info("saved", extra={"training_set": f"{name}@{number}", "rows": found.rows})
         return manifest_of(self.registry.manifest(f"{name}@{number}"))

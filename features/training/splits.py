@@ -53,7 +53,8 @@ class TimeSplit:
             before, after = ends[earlier], ends[later]
             if before is None:
                 raise UsageError(f"TimeSplit: {earlier!r} has no end, so {later!r} could hold nothing; give it one")
-            if after is not None and after <= before + self.gap:
+            # A difference: the sum may lie beyond the year 9999.
+            if after is not None and after - before <= self.gap:
                 raise UsageError(f"TimeSplit: {later!r} must end after {format_instant(before)} and the gap")
         object.__setattr__(self, "ends", MappingProxyType(ends))
 
@@ -122,13 +123,9 @@ class KeyHashSplit:
         total = sum((Decimal(str(share)) for share in self.shares.values()), Decimal(0))
         if abs(total - 1) > Decimal("1e-9"):
             raise UsageError(f"KeyHashSplit: the shares add up to {total}; they must add up to 1")
-        if not isinstance(self.salt, str):
-            raise UsageError(f"KeyHashSplit: salt must be a string, got {type(self.salt).__name__}")
+        _check_salt(self.salt)
         if self.keys is not None:
-            keys = (self.keys,) if isinstance(self.keys, str) else tuple(self.keys)
-            if not keys:
-                raise UsageError("KeyHashSplit: keys is empty; name a join key, or leave it out for all of them")
-            object.__setattr__(self, "keys", keys)
+            object.__setattr__(self, "keys", _freeze_keys(self.keys))
         object.__setattr__(self, "shares", MappingProxyType(dict(self.shares)))
 
     @property
@@ -145,10 +142,15 @@ class KeyHashSplit:
         return KeyHashSplit(shares=self.shares, keys=self.columns(keys), salt=self.salt)
 
     def assign(self, batch: "pa.RecordBatch") -> "np.ndarray[Any, np.dtype[np.int64]]":
-        """The part of each row, shape (rows,): an index of `names`. The split must know its keys: see `bound_to`."""
+        """The part of each row, shape (rows,): an index of `names`. The split must know its keys: see `bound_to`.
+
+        Raises: UsageError: a key is a column of floats, lists or structs, whose values have no text of their own.
+        """
         import numpy as np
 
         keys = self.columns(())
+        for key in keys:
+            _check_key(key, batch.column(key).type)
         distinct, numbers = _number_rows([batch.column(key) for key in keys])
         texts = [[_text(value) for value in column.to_pylist()] for column in distinct]
         salt = self.salt.encode()
@@ -194,6 +196,35 @@ def _check_parts(parts: object, *, owner: str) -> None:
             check_name(name, owner=owner, field="part")
         except DefinitionError as exc:
             raise UsageError(str(exc)) from exc
+
+
+def _check_salt(salt: object) -> None:
+    if not isinstance(salt, str):
+        raise UsageError(f"KeyHashSplit: salt must be a string, got {type(salt).__name__}")
+    try:
+        salt.encode()
+    except UnicodeEncodeError as exc:
+        raise UsageError(f"KeyHashSplit: salt {salt!r} has no UTF-8: {exc.reason}; choose another") from exc
+
+
+def _freeze_keys(given: object) -> tuple[str, ...]:
+    keys = (given,) if isinstance(given, str) else given
+    if not isinstance(keys, list | tuple) or not all(isinstance(key, str) for key in keys):
+        raise UsageError(f"KeyHashSplit: keys must be a list of columns, got {given!r}")
+    if not keys:
+        raise UsageError("KeyHashSplit: keys is empty; name a join key, or leave it out for all of them")
+    return tuple(keys)
+
+
+def _check_key(name: str, dtype: "pa.DataType") -> None:
+    import pyarrow as pa
+
+    # 2.0 would be another text than the 2 of an integer column, and pandas makes the one of the other for one null.
+    if pa.types.is_floating(dtype) or pa.types.is_nested(dtype):
+        raise UsageError(
+            f"KeyHashSplit: column {name!r} is {dtype}, whose values are no keys; cast it to an integer, a decimal or "
+            "a string, or name another in keys"
+        )
 
 
 def _number_rows(columns: "Sequence[pa.Array]") -> "tuple[list[pa.Array], np.ndarray[Any, Any]]":

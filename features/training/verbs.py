@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from features.errors import UsageError
+
 if TYPE_CHECKING:
     from features.engine.as_of import Estimate
     from features.training.feature_rows import FeatureRows
@@ -88,7 +90,8 @@ class TrainingVerbs(ABC):
         """The values that a reader at a moment finds of every key, without a spine: for scoring in batches.
 
         Args:
-            features: of views with the same join keys; other arguments as of `get_historical_features`.
+            features: of views with the same join keys, and on-demand ones that read these and their keys alone; other
+                arguments as of `get_historical_features`.
             at: the moment; None: now.
 
         Returns: a row for each key of which some view holds a row at that moment: join keys, event_timestamp (`at`),
@@ -123,16 +126,18 @@ class TrainingVerbs(ABC):
 
         Raises: NotFoundError: no such manifest; StorageError: what it needs is gone, or the content differs.
         """
-        reference = manifest if isinstance(manifest, str) else manifest.reference
+        from features.training.manifest import Manifest
+
+        reference = manifest.reference if isinstance(manifest, Manifest) else _named(manifest)
         return self._retrieval.rebuild(self._retrieval.registry.manifest(reference))
 
     def hold(self, name: str) -> None:
         """Keep what rebuilding a training set takes (`name` or `name@number`) from retention and drops."""
-        self._retrieval.registry.hold(name)
+        self._retrieval.registry.hold(_named(name))
 
     def release(self, name: str) -> None:
         """End a hold."""
-        self._retrieval.registry.release(name)
+        self._retrieval.registry.release(_named(name))
 
     def training_sets(self) -> "tuple[Manifest, ...]":
         """All saved training sets, by name and number."""
@@ -144,4 +149,10 @@ class TrainingVerbs(ABC):
         """A saved training set by `name@number`, or the latest by `name`. Raises: NotFoundError, UsageError."""
         from features.training.manifest import manifest_of
 
-        return manifest_of(self._retrieval.registry.manifest(name))
+        return manifest_of(self._retrieval.registry.manifest(_named(name)))
+
+
+def _named(name: object) -> str:
+    if not isinstance(name, str):
+        raise UsageError(f"which training set? give name or name@number, got {name!r}")
+    return name

@@ -95,6 +95,16 @@ def test_a_pandas_spine_keeps_its_order_index_and_dtypes(opened: Opened) -> None
     assert found["amount"].tolist() == [2.0, 1.0, pd.NA]
 
 
+def test_a_spine_may_carry_what_neither_arrow_nor_spark_takes(opened: Opened) -> None:
+    opened.store.build("last", DAY1, DAY3)
+    frame = spine().to_pandas().assign(mine=[object(), {1: "x"}, 2j])
+    found = opened.store.get_historical_features(entity_df=frame, features="model").to_pandas()
+    assert found["mine"].tolist() == frame["mine"].tolist()
+    batch = spine().to_batches()[0]
+    answer = opened.store.get_historical_features(entity_df=batch, features="model").to_arrow()
+    assert answer["amount"].to_pylist() == [2.0, 1.0, None]
+
+
 def test_spark_and_path_spines_keep_their_columns_and_rows(opened: Opened, tmp_path: Path) -> None:
     opened.store.build("last", DAY1, DAY3)
     pq.write_table(spine(), tmp_path / "spine.parquet")
@@ -126,6 +136,14 @@ def with_times(times: Any) -> Any:
     return lambda table: table.set_column(1, "event_timestamp", times)
 
 
+def partly_naive(table: pa.Table) -> pd.DataFrame:
+    """The spine in pandas, one of its times without a zone."""
+    frame = table.to_pandas()
+    times = [moment.to_pydatetime() for moment in frame["event_timestamp"]]
+    frame["event_timestamp"] = pd.Series([times[0].replace(tzinfo=None), *times[1:]], dtype=object)
+    return frame
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -141,6 +159,17 @@ def with_times(times: Any) -> Any:
         (lambda t: t.set_column(0, "customer", pa.array([1, 2, 3], pa.uint32())), r"a type that Spark has not.*uint32"),
         (lambda t: t.append_column("amount", pa.array([1, 2, 3])), r"holds a column 'amount'"),
         (lambda t: t.append_column("label", pa.array([1, 2, 3])), r"two columns named 'label'"),
+        (lambda t: t.append_column("Label", pa.array([1, 2, 3])), r"'Label' and 'label', which are one to Spark"),
+        (
+            lambda t: t.append_column("AMOUNT", pa.array([1, 2, 3])),
+            r"holds a column 'AMOUNT', one to Spark with the feature",
+        ),
+        (lambda t: t.append_column("a`b", pa.array([1, 2, 3])), r"'a`b' holds a backtick"),
+        (with_times(pa.array([1 << 60] * 3, pa.timestamp("s", tz="UTC"))), r"a time beyond all calendars"),
+        (partly_naive, r"1 rows whose event_timestamp is naive"),
+        (lambda t: pd.concat([t.to_pandas(), t.to_pandas()[["label"]]], axis=1), r"two columns named 'label'; rename"),
+        (lambda t: t.to_pandas().assign(customer=["\ud800", "a", "b"]), r"'customer': .*surrogates"),
+        (lambda t: t.to_pandas().assign(customer=[1j, 2j, 3j]), r"'customer': "),
         (lambda t: t.to_pylist(), r"must be a Spark, pandas or Arrow frame or a path, got list"),
         (lambda t: "nowhere.parquet", r"nothing at '.*nowhere.parquet'"),
     ],

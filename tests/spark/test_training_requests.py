@@ -1,6 +1,7 @@
 """What a training set is asked of: as of when, without a spine, on demand; and what it tells before it is computed."""
 
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from features.errors import IntervalError, NotFoundError, TransformError, UsageError
+from features.errors import IntervalError, NotFoundError, StorageError, TransformError, UsageError
 from features.training.progress import progress
 from features.training.splits import KeyHashSplit
 from tests.builders import at
@@ -53,6 +54,7 @@ def test_as_of_takes_a_moment_a_version_or_versions_by_view(built: Desk) -> None
         ("model", -1, UsageError, "versions 0 to 1, not -1"),
         ("model", {"lasst": 0}, NotFoundError, "did you mean 'last'"),
         ("model", {"last": "0"}, UsageError, "Delta versions by view"),
+        ("model", {"last": 0, "last@1": 1}, UsageError, "names one view twice, by 'last' and 'last@1'"),
         ("model", True, UsageError, "got bool"),
         ("model", "2024-01-01", UsageError, "no time zone"),
     ],
@@ -60,6 +62,30 @@ def test_as_of_takes_a_moment_a_version_or_versions_by_view(built: Desk) -> None
 def test_a_wrong_as_of_is_told(built: Desk, features: Any, as_of: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         built.ask(features, as_of=as_of)
+
+
+@pytest.mark.parametrize("features", [None, 5, b"last", {"last", "recent"}])
+def test_features_that_are_no_name_and_no_list_are_told(built: Desk, features: Any) -> None:
+    with pytest.raises(UsageError, match="features must be a service's name or a list of references"):
+        built.ask(features)
+
+
+@pytest.mark.parametrize("name", [None, 5, ""])
+def test_what_names_no_training_set_is_told(built: Desk, name: Any) -> None:
+    for verb in (built.store.rebuild, built.store.hold, built.store.release, built.store.training_set):
+        with pytest.raises(UsageError, match=r"which training set|no training set"):
+            verb(name)
+
+
+def test_a_log_that_was_deleted_is_told_and_gives_no_nulls(desk: Desk) -> None:
+    for file in desk.log().glob("*.parquet"):
+        file.unlink()
+    with pytest.raises(StorageError, match=r"the keys of last@1 at .* cannot be read"):
+        desk.store.get_latest_features(features="model", at=DAYS[5])
+    shutil.rmtree(desk.log())
+    for as_of in (None, DAYS[5], 0):
+        with pytest.raises(StorageError, match=r"the log of last@1 is gone: the registry knows 2 commits of it"):
+            desk.ask("model", as_of=as_of)
 
 
 def test_on_demand_features_are_computed_in_the_tasks_and_rebuilt(built: Desk) -> None:
@@ -106,6 +132,14 @@ def test_the_latest_values_are_those_of_keys_that_a_reader_could_see(built: Desk
 def test_latest_values_of_no_common_key_are_refused(built: Desk, features: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         built.store.get_latest_features(features=features, full_feature_names=True, at=DAYS[5])
+
+
+def test_latest_on_demand_values_read_the_keys_which_are_there_without_a_request(built: Desk) -> None:
+    asked = built.store.get_latest_features(features=["named", "last:amount"], at=DAYS[5])
+    found = {row["customer"]: (row["initial"], row["amount"]) for row in asked.to_arrow().to_pylist()}
+    assert found == {"a": ("A", 2.0), "b": ("B", None)}
+    saved = asked.save("named")
+    assert built.store.rebuild("named").content_hash == saved.content_hash
 
 
 def test_rows_of_a_range_are_those_that_count_for_a_reader(desk: Desk) -> None:

@@ -393,6 +393,15 @@ def test_an_aggregation_that_does_not_fit_its_rows_says_why(
     assert message in str(failure.value)
 
 
+@pytest.mark.parametrize("where", ["sum(value) > 1", "explode(array(true))"])
+def test_a_condition_of_more_than_one_row_is_told(workshop: Workshop, tmp_path: Path, where: str) -> None:
+    write_events(tmp_path / "events", [Event(("a", "b"), hour(0, 9), hour(0, 9), 1.0)])
+    view = windowed_view("many", tmp_path / "events", aggregations=[aggregate_value("count", DAY, where=where)])
+    workshop.apply(view)
+    with pytest.raises(TransformError, match="cannot be judged row by row"):
+        workshop.build(view, day(0).isoformat(), day(1).isoformat())
+
+
 def test_a_transform_may_not_give_ticks_a_created_time(spark: "SparkSession") -> None:
     def with_created(events: Any) -> Any:
         return events.withColumnsRenamed({"happened_at": EVENT, "seen_at": CREATED}).withColumn(AVAILABLE, F.col(EVENT))

@@ -9,6 +9,7 @@ from features.stores.delta import EVENT
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
+    from pyspark.sql.types import DataType
 
 # What a task holds of spine and answer at once; what it holds of the log does not depend on the spine.
 _CHUNK_BYTES = 256 << 20
@@ -57,7 +58,10 @@ def cut(survey: Survey, keys: Sequence[str], *, cores: int, row_bytes: int) -> C
 
 
 def distribute(frame: "DataFrame", cuts: Cuts) -> "DataFrame":
-    """The frame with each range in a partition of its own; rows without a key are spread over all of them."""
+    """The frame with each range in a partition of its own; rows without a key are spread over all of them.
+
+    A row's partition depends on the row alone, so that a task that is run again sees the rows that it saw before.
+    """
     from pyspark.sql import functions as F
 
     if cuts.tasks == 1:
@@ -85,6 +89,19 @@ def distribute(frame: "DataFrame", cuts: Cuts) -> "DataFrame":
     known = F.lit(True)
     for key in cuts.keys:
         known = known & F.col(f"`{key}`").isNotNull()
-    spread = F.pmod(F.xxhash64(EVENT), F.lit(cuts.tasks)).cast("int")
+    # All columns: rows without a key are often of few times, and a hash of these alone would leave them to few tasks.
+    whole = [F.col(f"`{field.name}`") for field in frame.schema if _is_hashable(field.dataType)]
+    spread = F.pmod(F.xxhash64(*whole), F.lit(cuts.tasks)).cast("int")
     placed = F.when(known, choose(0, cuts.tasks - 1)).otherwise(spread)
     return frame.repartitionById(cuts.tasks, placed)
+
+
+def _is_hashable(kind: "DataType") -> bool:
+    """Whether Spark has a hash of this type's values: not of maps, variants and shapes, nor of what holds them."""
+    from pyspark.sql import types
+
+    if isinstance(kind, types.ArrayType):
+        return _is_hashable(kind.elementType)
+    if isinstance(kind, types.StructType):
+        return all(_is_hashable(field.dataType) for field in kind)
+    return isinstance(kind, types.AtomicType) and not isinstance(kind, (types.VariantType, types.SpatialType))

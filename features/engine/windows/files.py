@@ -7,6 +7,7 @@ there is an obstacle, which says why, and Spark reads it, with the same result.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -15,7 +16,7 @@ from features.core.definitions import BatchSource
 from features.core.times import duration_micros, from_micros, to_micros
 from features.engine.windows.plan import WindowPlan
 from features.errors import StorageError
-from features.stores.filesystems import is_native, open_filesystem
+from features.stores.filesystems import OpenFolder, is_native
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,9 +32,11 @@ UNITS = {"us": 1, "ms": 1_000}
 class EventFiles:
     """Event rows in Parquet files: those that were available in [since, until), in microseconds.
 
-    groups: a file, as a path or URI, and one of its row groups. event, created: the columns with the rows' times.
+    root: the folder that holds all files, or the only one. groups: a file, as a path or URI, and one of its row groups.
+    event, created: the columns with the rows' times.
     """
 
+    root: str
     groups: tuple[tuple[str, int], ...]
     event: str
     created: str | None
@@ -69,7 +72,8 @@ def find_event_files(
         raise ObstacleError("a filter is a condition in SQL")
     if source.format != "parquet" or not is_native(source.path):
         raise ObstacleError(f"it is {source.format} at {source.path}")
-    files = list(_list_files(source))
+    folder = _open(source)
+    files = list(_list_files(source, folder))
     if len(files) > _MOST_FILES:
         raise ObstacleError(f"it has {len(files)} files")
     fields = [f for f in (source.timestamp_field, source.created_timestamp_field) if f is not None]
@@ -78,11 +82,10 @@ def find_event_files(
 
     def groups_since(low: int) -> Iterator[_Group]:
         low_day = _day(low)
-        for path, day in files:
-            if day is not None and not low_day <= day <= end.date():
-                continue
-            if path not in footers:
-                footers[path] = list(_read_footer(path, plan, fields))
+        wanted = [path for path, day in files if day is None or low_day <= day <= end.date()]
+        unread = [path for path in wanted if path not in footers]
+        footers.update(zip(unread, folder.each(partial(_read_footer, folder, plan, fields), unread), strict=True))
+        for path in wanted:
             yield from (g for g in footers[path] if g.available[1] >= low and g.available[0] < last)
 
     reach = duration_micros(source.history + window)
@@ -90,6 +93,7 @@ def find_event_files(
     if len(fields) > 1 and not plan.ticks:
         since = min([first, *(group.events[0] for group in groups_since(first))]) - reach
     return EventFiles(
+        root=source.path,
         groups=tuple((group.path, group.number) for group in groups_since(since)),
         event=source.timestamp_field,
         created=source.created_timestamp_field,
@@ -98,17 +102,20 @@ def find_event_files(
     )
 
 
-def _list_files(source: BatchSource) -> Iterator[tuple[str, date | None]]:
+def _open(source: BatchSource) -> OpenFolder:
+    try:
+        return OpenFolder.open(source.path)
+    except StorageError as exc:
+        raise ObstacleError(str(exc)) from exc
+
+
+def _list_files(source: BatchSource, folder: OpenFolder) -> Iterator[tuple[str, date | None]]:
     """The files, and of a source that is kept in folders by day their day."""
     from pyarrow.fs import FileSelector, FileType
 
+    filesystem, base = folder.filesystem, folder.inner
     try:
-        filesystem, root = open_filesystem(source.path)
-    except StorageError as exc:
-        raise ObstacleError(str(exc)) from exc
-    base = root.rstrip("/")
-    try:
-        if filesystem.get_file_info(root).type == FileType.File:
+        if filesystem.get_file_info(base).type == FileType.File:
             yield source.path, None
             return
         listed = filesystem.get_file_info(FileSelector(base, recursive=True))
@@ -144,30 +151,27 @@ def _day_of(folders: Sequence[str], partition_field: str | None) -> date | None:
         raise ObstacleError(f"{partition_field}={levels[partition_field]!r} is no day") from exc
 
 
-def _read_footer(path: str, plan: WindowPlan, fields: Sequence[str]) -> Iterator[_Group]:
+def _read_footer(folder: OpenFolder, plan: WindowPlan, fields: Sequence[str], path: str) -> list[_Group]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    filesystem, inside = open_filesystem(path)
     try:
-        with pq.ParquetFile(inside, filesystem=filesystem) as file:
+        with pq.ParquetFile(folder.locate(path), filesystem=folder.filesystem) as file:
             metadata, schema = file.metadata, file.schema_arrow
     except (OSError, pa.ArrowException) as exc:
         raise ObstacleError(f"{path} is not read: {exc}") from exc
     _check_columns(schema, plan, fields, path)
     places = {metadata.schema.column(place).path: place for place in range(metadata.num_columns)}
+    found = []
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
         bounds = [
             _bounds(group.column(places[name]).statistics, UNITS[schema.field(name).type.unit], path) for name in fields
         ]
         if group.num_rows:
-            yield _Group(
-                path=path,
-                number=number,
-                events=bounds[0],
-                available=(max(low for low, _ in bounds), max(high for _, high in bounds)),
-            )
+            available = max(low for low, _ in bounds), max(high for _, high in bounds)
+            found.append(_Group(path=path, number=number, events=bounds[0], available=available))
+    return found
 
 
 def _bounds(statistics: "pq.Statistics | None", unit: int, path: str) -> tuple[int, int]:

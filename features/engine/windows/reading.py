@@ -1,6 +1,8 @@
 """Inside a task: event rows of Parquet row groups, each told its bucket by its key."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +15,7 @@ from features.engine.windows.buckets import pack_table
 from features.engine.windows.files import UNITS, EventFiles
 from features.engine.windows.plan import TIMES, WindowPlan
 from features.errors import SourceError
-from features.stores.filesystems import open_filesystem
+from features.stores.filesystems import OpenFolder, is_local
 
 Words = npt.NDArray[np.uint64]
 # The increment and the multipliers of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
@@ -29,10 +31,14 @@ def read_packed(
         batches: tell the task's number, 0 to tasks - 1.
     Raises: SourceError: a file cannot be read.
     """
+    folder = OpenFolder.open(files.root)
+    named = {name: name for name in (*plan.keys, *plan.own)} | {a: name for a, (name, _) in plan.columns.items()}
+    times = [name for name in (files.event, files.created) if name is not None]
+    columns = list(dict.fromkeys([*named.values(), *times]))
     for batch in batches:
         for number in batch.column(0).to_pylist():
-            for path, group in files.groups[number::tasks]:
-                table = _read(path, group, files, plan)
+            for read in _read(folder, files.groups[number::tasks], columns):
+                table = _travelling(read, files, named, times)
                 if len(table):
                     yield from pack_table(table, bucket_of(table.select(list(plan.keys)), buckets), buckets=buckets)
 
@@ -45,18 +51,27 @@ def bucket_of(keys: pa.Table, buckets: int) -> Ints:
     return ((mixed >> np.uint64(32)) % np.uint64(buckets)).astype(np.int64)
 
 
-def _read(path: str, group: int, files: EventFiles, plan: WindowPlan) -> pa.Table:
-    """The rows of a row group as they travel."""
-    named = {name: name for name in (*plan.keys, *plan.own)} | {a: name for a, (name, _) in plan.columns.items()}
-    times = [name for name in (files.event, files.created) if name is not None]
-    filesystem, inside = open_filesystem(path)
-    try:
-        with pq.ParquetFile(inside, filesystem=filesystem) as file:
-            table = file.read_row_group(
-                group, columns=list(dict.fromkeys([*named.values(), *times])), use_threads=False
-            )
-    except (OSError, pa.ArrowException) as exc:
-        raise SourceError(f"{path} cannot be read: {exc}; land it again, then rerun") from exc
+def _read(folder: OpenFolder, groups: Sequence[tuple[str, int]], columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Row groups, one at a time; of a file that several lie in, the footer is read once."""
+    # Small reads from far away are joined; on a local disk that only copies.
+    far = not is_local(folder.path)
+    for path, numbers in groupby(groups, itemgetter(0)):
+        metadata = None
+        for _, group in numbers:
+            # Opened for each: a file that is open keeps what was read ahead of it.
+            try:
+                with pq.ParquetFile(
+                    folder.locate(path), filesystem=folder.filesystem, metadata=metadata, pre_buffer=far
+                ) as file:
+                    metadata = file.metadata
+                    table = file.read_row_group(group, columns=list(columns), use_threads=False)
+            except (OSError, pa.ArrowException) as exc:
+                raise SourceError(f"{path} cannot be read: {exc}; land it again, then rerun") from exc
+            yield table
+
+
+def _travelling(table: pa.Table, files: EventFiles, named: Mapping[str, str], times: Sequence[str]) -> pa.Table:
+    """The rows of a row group that were available in the range, under the names by which they travel."""
     event, *created = (_micros(table[name]) for name in times)
     columns = {alias: table[name] for alias, name in named.items()} | {TIMES[0]: pa.array(event)}
     available = event

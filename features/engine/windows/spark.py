@@ -9,7 +9,9 @@ from features.engine.windows.chunks import window_batches
 from features.engine.windows.files import EventFiles
 from features.engine.windows.plan import TIMES, WindowPlan
 from features.engine.windows.reading import read_packed
+from features.errors import TransformError
 from features.stores.delta import AVAILABLE, CREATED, EVENT
+from features.stores.spark_errors import first_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,9 +49,11 @@ def compute_windows(
 
     Returns: keys, event_timestamp, available_timestamp (of a tick's row the microsecond before the tick, so that it
         lies in the interval that the tick ends), created_timestamp (null where the rows have none), the features.
+
+    Raises: TransformError: a condition is none of one row, such as `sum(amount) > 1`.
     """
     count = tasks or _shuffle_partitions(rows.sparkSession)
-    packed = rows.select(*_columns(rows, plan, count)).mapInArrow(partial(pack, buckets=count), PACKED)
+    packed = _selected(rows, plan, count).mapInArrow(partial(pack, buckets=count), PACKED)
     return _run_tasks(packed, plan, count, then, schema)
 
 
@@ -78,6 +82,20 @@ def _run_tasks(
 ) -> "DataFrame":
     moved = packed.repartitionById(count, BUCKET)
     return moved.mapInArrow(partial(_run_task, plan=plan, then=then), schema if schema is not None else plan.ddl)
+
+
+def _selected(rows: "DataFrame", plan: WindowPlan, buckets: int) -> "DataFrame":
+    from pyspark.errors import AnalysisException
+
+    try:
+        return rows.select(*_columns(rows, plan, buckets))
+    except AnalysisException as exc:
+        # A condition may stand by itself, and not beside other columns: sum(x) > 1, or explode(x).
+        told = " or ".join(f"where={where!r}" for where in plan.filters.values())
+        raise TransformError(
+            f"{told or 'what is aggregated'} cannot be judged row by row: {first_line(exc)}; write a condition of the "
+            "columns of one row"
+        ) from exc
 
 
 def _shuffle_partitions(spark: "SparkSession") -> int:

@@ -80,6 +80,11 @@ def test_splits_are_written_as_pairs() -> None:
         (("--time-split", "train=", "--gap", "week"), "'week' is not a duration"),
         (("--key-split", "train=most"), "'most' is not a share"),
         (("--key-split", "train=0.5"), "add up to"),
+        (("--key-split", "train=1,train=1"), "--key-split train=1,train=1 names a part twice"),
+        (("--time-split", "a=2024-01-08T00:00Z,a="), "names a part twice"),
+        (("--key-split", "train=1", "--gap", "7d"), "--gap is between the parts of a --time-split"),
+        (("--time-split", "train=", "--split-keys", "user"), "are of a --key-split"),
+        (("--split-salt", "s"), "are of a --key-split"),
     ],
 )
 def test_a_wrong_split_is_told(words: tuple[str, ...], message: str) -> None:
@@ -103,6 +108,12 @@ def test_as_of_is_a_version_versions_or_a_moment(text: str | None, wanted: Any) 
 def test_a_version_that_is_no_number_is_told() -> None:
     with pytest.raises(UsageError, match="'two' is not a Delta version"):
         parse_as_of("last=two")
+
+
+@pytest.mark.parametrize("text", ["99999999999d", "9" * 5000 + "s"])
+def test_a_duration_beyond_all_times_is_told(text: str) -> None:
+    with pytest.raises(UsageError, match="longer than all times there are"):
+        parse_duration(text)
 
 
 @pytest.mark.parametrize("text", ["", "d", "7", "1.5d", "7d ", "-1d"])

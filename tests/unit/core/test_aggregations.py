@@ -111,6 +111,9 @@ def test_the_type_of_a_feature_follows_from_the_columns(made: dict[str, Any], dt
         ({"where": "at > current_timestamp"}, "asks current_timestamp, which answers differently"),
         ({"where": "at > now() - interval 1 day"}, "asks now, which answers differently"),
         ({"where": "rand () < 0.5"}, "asks rand, which answers differently"),
+        ({"where": "row_number() OVER (order by amount) = 1"}, "looks at other rows (over)"),
+        ({"where": "amount > ( select max(x) from y)"}, "looks at other rows (select)"),
+        ({"windows": [timedelta(days=366 * 10_000, microseconds=1)]}, "windows must be at most 10,000 years"),
         ({"expect": Expect.matches("a")}, "needs a STRING feature, this one is float64"),
     ],
 )  # fmt: skip
@@ -120,8 +123,11 @@ def test_an_invalid_aggregation_says_what_is_wrong(changes: dict[str, Any], mess
     assert message in str(failure.value)
 
 
-@pytest.mark.parametrize("where", ["kind = 'now()'", "`current_date` > 0", 'note <> "rand()"', "uuid is not null"])
-def test_a_filter_may_name_what_sounds_like_a_clock(where: str) -> None:
+@pytest.mark.parametrize(
+    "where",
+    ["kind = 'now()'", "`current_date` > 0", 'note <> "rand()"', "uuid is not null", "over > 1", "x = 'over ('"],
+)
+def test_a_filter_may_name_what_sounds_like_a_clock_or_other_rows(where: str) -> None:
     assert mean(where=where).where == where
 
 

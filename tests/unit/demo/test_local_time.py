@@ -1,9 +1,10 @@
 from datetime import UTC, datetime
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from features.demo.local_time import nearest_instants
+from features.demo.local_time import minutes_long, nearest_instants
 
 
 def read_clock(
@@ -71,3 +72,12 @@ def test_each_row_is_read_in_its_own_zone_and_keeps_its_index():
         after=guess - pd.Timedelta(days=1),
     )
     assert instants.to_dict() == dict.fromkeys([7, 3, 5], pd.Timestamp(at(7, 1, 12)))
+
+
+def test_minutes_are_lengths_and_null_ones_are_never_computed_with():
+    with np.errstate(all="raise"):
+        lengths = minutes_long(pd.Series([-5.0, np.nan, 0.5, 1_440.0], index=[3, 1, 4, 2]))
+    assert lengths.dtype == "timedelta64[us]"
+    assert lengths.index.tolist() == [3, 1, 4, 2]
+    micros = [None if pd.isna(length) else length // pd.Timedelta(microseconds=1) for length in lengths]
+    assert micros == [-300_000_000, None, 30_000_000, 86_400_000_000]

@@ -58,6 +58,10 @@ def test_one_open_part_holds_every_row() -> None:
             "'test' must end after .* and the gap",
         ),
         ({"ends": {"train": None}, "gap": timedelta(days=-1)}, "gap must be"),
+        (
+            {"ends": {"train": at("2024-01-08"), "test": at("2024-01-10")}, "gap": timedelta.max},
+            "'test' must end after",
+        ),
     ],
 )
 def test_a_wrong_time_split_is_told(changes: Any, message: str) -> None:
@@ -93,6 +97,13 @@ def test_a_key_is_hashed_by_its_text(values: pa.Array, texts: list[str | None]) 
         assert split.assign(batch).tolist() == [expected(salt, text) for text in texts]
 
 
+@pytest.mark.parametrize("values", [pa.array([7.0, None]), pa.array([[1], None]), pa.array([{"a": 1}])])
+def test_values_that_have_no_text_of_their_own_are_no_keys(values: pa.Array) -> None:
+    split = KeyHashSplit(shares={"train": 0.5, "test": 0.5}, keys=("k",))
+    with pytest.raises(UsageError, match=r"column 'k' is .*cast it to an integer"):
+        split.assign(pa.RecordBatch.from_pydict({"k": values}))
+
+
 def test_composite_keys_are_told_apart() -> None:
     batch = pa.RecordBatch.from_pydict({"a": ["a", "ab", "a", None], "b": ["bc", "c", "bc", "bc"]})
     keys = [("a", "bc"), ("ab", "c"), ("a", "bc"), (None, "bc")]
@@ -118,7 +129,10 @@ def test_shares_are_met_and_a_key_stays_in_its_part_whatever_the_batch() -> None
         ({"shares": {"train": 1.0, "test": 0}}, "above 0"),
         ({"shares": {"train": True}}, "above 0"),
         ({"shares": {"train": 1}, "keys": ()}, "keys is empty"),
+        ({"shares": {"train": 1}, "keys": 5}, "keys must be a list of columns, got 5"),
+        ({"shares": {"train": 1}, "keys": ["k", 5]}, "keys must be a list of columns"),
         ({"shares": {"train": 1}, "salt": 3}, "salt must be a string"),
+        ({"shares": {"train": 1}, "salt": "\ud800"}, "has no UTF-8"),
     ],
 )
 def test_a_wrong_key_split_is_told(changes: Any, message: str) -> None:
