@@ -38,8 +38,8 @@ def make_data(shapes: Sequence[Shape], *, fresh: bool) -> None:
 
 
 def warm_up(shape: Shape) -> Shape:
-    """A little data of the same kind."""
-    return replace(shape, rows=20_000, spine=2_000, days=3)
+    """A little data of the same kind; enough of a spine that both workers of Spark get tasks of it."""
+    return replace(shape, rows=20_000, spine=100_000, days=3)
 
 
 def contender(name: str, shape: Shape, *, label: str | None = None) -> Contender:

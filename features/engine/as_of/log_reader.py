@@ -48,21 +48,21 @@ class Reach:
 
     def may_match(self, bounds_of: "Callable[[str], tuple[Any, Any] | None]") -> bool:
         """Whether rows within such bounds can be seen by someone: of each column the least and greatest, None: any."""
-        event, created = bounds_of(EVENT), bounds_of(CREATED)
-        if event is not None and (event[0] > self.latest or (self.oldest is not None and event[1] < self.oldest)):
-            return False
-        if self.by_created and created is not None and created[0] > self.latest:
-            return False
-        seq = bounds_of(SEQ)
-        if seq is not None and seq[0] > self.position:
-            return False
+        # Keys first: they tell row groups of one file apart.
         for key, values in self.keys.items():
             bounds = bounds_of(key)
             if bounds is not None:
                 place = bisect_left(values, bounds[0])
                 if place == len(values) or values[place] > bounds[1]:
                     return False
-        return True
+        event = bounds_of(EVENT)
+        if event is not None and (event[0] > self.latest or (self.oldest is not None and event[1] < self.oldest)):
+            return False
+        created = bounds_of(CREATED) if self.by_created else None
+        if created is not None and created[0] > self.latest:
+            return False
+        seq = bounds_of(SEQ)
+        return seq is None or seq[0] <= self.position
 
 
 @dataclass(frozen=True)
