@@ -5,11 +5,13 @@ before its measured part (imports, a Spark session, a first small run) is not co
 """
 
 import json
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,14 +21,16 @@ from benchmarks.measuring import DONE, STARTED
 from benchmarks.memory import PeakMemory, kill_tree
 
 _SHOWN_LINES = 30
+# Where a JVM or Python says what went wrong, amid its stacks.
+_CAUSE = re.compile(r"(Caused by: )?[\w.$]*(Exception|Error)\b.*: ")
 
 
 class ContenderFailedError(Exception):
     """A contender's process ended without its measurement."""
 
 
-class _TooSlowError(Exception):
-    """A run took longer than its contender may."""
+class _NoResultError(Exception):
+    """A run ended without a result, and its contender may: why, in words."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +39,7 @@ class Contender:
 
     command: a process that does it inside `measured()`. missing: what this machine lacks for it, in words; None: it
     can run. at_most: repeats, of one that takes minutes; None: as many as asked. limit_seconds: after which a run is
-    given up, and the contender skipped.
+    given up, and the contender skipped. may_fail: a failure skips it, too, and the race goes on without it.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Contender:
     missing: str | None = None
     at_most: int | None = None
     limit_seconds: float = 3600
+    may_fail: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,8 +107,8 @@ def race(contenders: Sequence[Contender], *, repeats: int, check: Callable[[Mapp
         for contender in turn if repeat % 2 == 0 else reversed(turn):
             try:
                 runs[contender.name] = _run(contender)
-            except _TooSlowError:
-                result.skipped[contender.name] = f"no result after {contender.limit_seconds:.0f} s"
+            except _NoResultError as exc:
+                result.skipped[contender.name] = str(exc)
                 say(f"{contender.name}: {result.skipped[contender.name]}")
         check({c.name: runs[c.name] for c in turn if c.name in runs})
         for name, run in runs.items():
@@ -112,6 +117,7 @@ def race(contenders: Sequence[Contender], *, repeats: int, check: Callable[[Mapp
 
 
 def _run(contender: Contender) -> Run:
+    begun = time.monotonic()
     with tempfile.TemporaryFile("w+", errors="replace") as errors:
         with subprocess.Popen(contender.command, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
             limit = _Limit(process.pid, contender.limit_seconds)
@@ -120,10 +126,14 @@ def _run(contender: Contender) -> Run:
             finally:
                 limit.end()
         if limit.passed:
-            raise _TooSlowError
+            raise _NoResultError(f"no result after {contender.limit_seconds:.0f} s")
         if run is None or process.returncode != 0:
             errors.seek(0)
-            tail = "".join(errors.readlines()[-_SHOWN_LINES:])
+            lines = errors.readlines()
+            if contender.may_fail:
+                causes = [line.strip() for line in lines if _CAUSE.match(line)] or [line.strip() for line in lines[-1:]]
+                raise _NoResultError(f"failed after {time.monotonic() - begun:.0f} s: {' '.join(causes[-1:])}")
+            tail = "".join(lines[-_SHOWN_LINES:])
             raise ContenderFailedError(f"{contender.name} ended with exit code {process.returncode}:\n{tail}")
     say(f"{contender.name}: {run.seconds:.2f} s, {run.peak_bytes / 1e9:.2f} GB at most")
     return run

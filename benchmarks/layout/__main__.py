@@ -3,7 +3,8 @@
 The same 30 days are kept in several layouts: row groups of 4,096 rows, of 16,384 (what builds write), one to a
 file (what Spark writes by default), and eight files to each commit. Upon each, a spine is joined, the next day is
 built, and a day is built again of which one row in a thousand has changed; each in a warm process of its own, in
-alternating order. Appended rows are counted, and must be as many in every layout.
+alternating order. Before times count, the rows that a join gave, and those that a build appended, are compared with
+those of the first layout, in any order, to the bit.
 
 The last line is one JSON object: "seconds" (medians) by work and layout, with "spread" [least, most], and "ratios" of
 each to the layout of builds, run by run, with their spread.
@@ -16,6 +17,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from benchmarks.layout.changes import copy
+from benchmarks.layout.checking import check_alike, read_result
 from benchmarks.layout.contend import WORKS
 from benchmarks.layout.shape import LAYOUTS, MOST_REPEATS, Shape
 from benchmarks.places import out_path, remove
@@ -25,7 +27,7 @@ _OURS = "16384"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run, and print the figures; 1 where a run failed or appended other rows, 2 on wrong usage."""
+    """Run, and print the figures; 1 where a run failed or gave other rows, 2 on wrong usage."""
     default = Shape()
     flags = argparse.ArgumentParser(
         prog="python -m benchmarks.layout",
@@ -51,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _make(small, [_OURS])
         _make(shape, list(LAYOUTS))
         contenders = [_contender(work, layout, shape, small) for work in WORKS for layout in LAYOUTS]
-        result = race(contenders, repeats=given.repeats, check=_check)
+        result = race(contenders, repeats=given.repeats, check=lambda runs: _check(runs, shape))
     except ContenderFailedError as exc:
         say(f"error: {exc}")
         return 1
@@ -73,12 +75,14 @@ def _contender(work: str, layout: str, shape: Shape, small: Shape) -> Contender:
     return Contender(name=label, command=module_command("benchmarks.layout.contend", *arguments))
 
 
-def _check(runs: Mapping[str, Run]) -> None:
-    """All layouts of a work must give as many rows. Raises: ContenderFailedError: they do not."""
+def _check(runs: Mapping[str, Run], shape: Shape) -> None:
+    """All layouts of a work must give the same rows. Raises: ContenderFailedError: they do not."""
     for work in WORKS:
-        rows = {name: run.notes.get("rows") for name, run in runs.items() if name.startswith(work)}
-        if len(set(rows.values())) > 1:
-            raise ContenderFailedError(f"{work} gave other numbers of rows by layout: {rows}")
+        chosen = {f"{work}_{layout}": layout for layout in LAYOUTS if f"{work}_{layout}" in runs}
+        check_alike(
+            (name, read_result(work, shape.history(layout), out_path(name), runs[name].notes))
+            for name, layout in chosen.items()
+        )
     for name in runs:
         remove(out_path(name))
 

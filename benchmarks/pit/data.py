@@ -35,7 +35,7 @@ _START = int(START.timestamp()) * 1_000_000
 _DELAY = DELAY // timedelta(microseconds=1)
 _RERUN_DAYS = 10
 _CORRECTED, _REPEATED, _NULL, _UNKNOWN = 0.001, 0.0005, 0.01, 0.005
-_ZIPF_EXPONENT, _HOT_SHARE = 0.8, 0.2
+_HOT_SHARE = 0.2
 _KEYS_PER_REGION = 40
 
 
@@ -155,7 +155,7 @@ def _shares(shape: Shape) -> "NDArray[np.float64]":
         weights = np.ones(shape.keys)
         weights[shape.keys // 3] = max(1.0, _HOT_SHARE / (1 - _HOT_SHARE) * (shape.keys - 1))
     else:
-        weights = np.arange(1, shape.keys + 1) ** -_ZIPF_EXPONENT
+        weights = np.arange(1, shape.keys + 1) ** -shape.exponent
         weights = np.random.default_rng(0).permutation(weights)
     return np.cumsum(weights) / weights.sum()
 

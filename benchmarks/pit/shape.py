@@ -20,8 +20,8 @@ class Shape:
     """The size and the kind of the data.
 
     rows: of each view's log, corrections aside. spine: rows to enrich. features: of all views together. skew: how the
-    rows spread over keys: evenly, by Zipf's law, or evenly but for one key that holds 20 % of them. key: an integer, a
-    string, or both. days: each has a commit.
+    rows spread over keys: evenly, by Zipf's law, or evenly but for one key that holds 20 % of them. exponent: of Zipf's
+    law. key: an integer, a string, or both. days: each has a commit.
     """
 
     rows: int = 10_000_000
@@ -29,6 +29,7 @@ class Shape:
     features: int = 50
     views: int = 1
     skew: str = "zipf"
+    exponent: float = 0.6
     key: str = "int"
     days: int = 90
 
@@ -37,6 +38,8 @@ class Shape:
             raise ValueError("rows, spine, features, views and days must be at least 1")
         if self.features % self.views:
             raise ValueError(f"{self.features} features do not divide into {self.views} views")
+        if not 0 < self.exponent < 10:
+            raise ValueError(f"exponent must lie between 0 and 10, got {self.exponent}")
         if self.skew not in SKEWS or self.key not in KEY_KINDS:
             raise ValueError(f"skew is one of {', '.join(SKEWS)}, key one of {', '.join(KEY_KINDS)}")
 
@@ -59,7 +62,8 @@ class Shape:
     def folder(self) -> Path:
         """Where the data is kept, named after all that decides it."""
         views = f"{self.views}x{self.features // self.views}"
-        return STATE / "pit" / f"{self.rows}-{self.spine}-{views}-{self.skew}-{self.key}-{self.days}d"
+        skew = f"{self.skew}{self.exponent}" if self.skew == "zipf" else self.skew
+        return STATE / "pit" / f"{self.rows}-{self.spine}-{views}-{skew}-{self.key}-{self.days}d"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,6 +125,7 @@ def shape_flags() -> argparse.ArgumentParser:
     flags.add_argument("--features", type=int, default=default.features, help="of all views (default %(default)s)")
     flags.add_argument("--views", type=int, default=default.views, help="(default %(default)s)")
     flags.add_argument("--skew", choices=SKEWS, default=default.skew, help="of rows over keys (default %(default)s)")
+    flags.add_argument("--exponent", type=float, default=default.exponent, help="of Zipf's law (default %(default)s)")
     flags.add_argument("--key", choices=KEY_KINDS, default=default.key, help="kind of key (default %(default)s)")
     flags.add_argument("--days", type=int, default=default.days, help="daily commits of a log (default %(default)s)")
     return flags

@@ -56,7 +56,8 @@ def contender(name: str, shape: Shape, *, label: str | None = None) -> Contender
     arguments = (name, shape.folder, warm_up(shape).folder, out_path(label))
     command = module_command("benchmarks.pit.contend", *arguments, python=python)
     at_most = 1 if name == _FEAST else None
-    return Contender(name=label, command=command, missing=missing, at_most=at_most)
+    # Its join of a hot key's rows with each other has filled disks.
+    return Contender(name=label, command=command, missing=missing, at_most=at_most, may_fail=name == _FEAST)
 
 
 @dataclass(kw_only=True)

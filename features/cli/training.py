@@ -1,5 +1,6 @@
 """`features training-set` and `features rebuild`: sets of feature values, saved with all that rebuilding them takes."""
 
+import os
 from argparse import Namespace, _SubParsersAction
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from features.cli.options import Parser, add_verb, open_store, parse_features
 from features.cli.rendering import fields, table, to_plain
 from features.cli.running import Answer
 from features.cli.training_options import add_extraction, check_extraction, parse_as_of, parse_splits
-from features.errors import StorageError, UsageError
+from features.errors import FeatureStoreError, RegistryError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -25,7 +26,8 @@ actions on saved sets:
   features training-set show delays@1
   features training-set hold delays@1       keep what rebuilding it takes
   features training-set release delays@1
-  features training-set rebuild delays@1 --output delays"""
+  features training-set rebuild delays@1 --output delays
+  features training-set leftovers           folders that no saved set owns"""
 
 
 def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
@@ -35,7 +37,7 @@ def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
     parser = add_verb(verbs, "training-set", training_set, about=about, example=example)
     parser.epilog = f"{parser.epilog}\n\n{_ACTIONS}"
     parser.add_argument("action", nargs="?", choices=("save", *_ON_SAVED), default="save", metavar="ACTION",
-                        help="save (the default), list, show, hold, release or rebuild")  # fmt: skip
+                        help="save (the default), list, show, hold, release, rebuild or leftovers")  # fmt: skip
     parser.add_argument("saved", nargs="?", metavar="NAME[@N]", help="of a saved set; without a number, the latest")
     add_extraction(parser)
 
@@ -51,7 +53,9 @@ def training_set(args: Namespace) -> Answer:
         if args.saved is not None:
             raise UsageError(f"features training-set: {args.saved!r} is one word too many; a new set takes --name")
         return save(args)
-    if args.action != "list" and args.saved is None:
+    if args.action == "leftovers" and args.saved is not None:
+        raise UsageError(f"features training-set leftovers: {args.saved!r} is one word too many; it lists all of them")
+    if args.action not in ("list", "leftovers") and args.saved is None:
         raise UsageError(f"features training-set {args.action}: which set? write name or name@number")
     return _ON_SAVED[args.action](args)
 
@@ -79,7 +83,11 @@ def extract(store: "FeatureStore", args: Namespace) -> tuple[Mapping[str, Any], 
         return {"leakage": to_plain(report)}, str(report)
     manifest = rows.save(args.name, hold=not args.no_hold, format=args.format, splits=splits)
     if args.output is not None:
-        write_rows(read_saved(store, manifest), args.output)
+        try:
+            write_rows(read_saved(store, manifest), args.output)
+        except FeatureStoreError as exc:
+            again = f"features rebuild {manifest.reference} --output PATH"
+            raise StorageError(f"{manifest.reference} was saved; but {exc}. Do not save again: `{again}`") from exc
     facts = describe(manifest)
     return {"reference": manifest.reference, **brief(manifest)}, fields({"saved": manifest.reference, **facts})
 
@@ -121,16 +129,39 @@ def rebuild(args: Namespace) -> Answer:
 
 
 def list_sets(args: Namespace) -> Answer:
-    """All saved sets, or those of a name."""
+    """All saved sets, or those of a name; those whose manifests cannot be read are named beside them."""
+    found, damaged = [], {}
     with open_store(args) as store:
-        found = [m for m in store.training_sets() if args.saved in (None, m.name, m.reference)]
+        for reference in store.registry.manifest_references():
+            if args.saved not in (None, reference, reference.partition("@")[0]):
+                continue
+            try:
+                found.append(store.training_set(reference))
+            except RegistryError as exc:
+                damaged[reference] = str(exc)
     headers = ("set", "created", "rows", "known at", "format", "held", "content hash")
     shown = [
         (m.reference, m.created_at, m.rows, m.known_at, m.format, "yes" if m.held else "no", m.content_hash[:12])
         for m in found
     ]
-    text = table(headers, shown) if shown else "no training set is saved"
-    return Answer(text=text, data={"training_sets": [{"reference": m.reference, **brief(m)} for m in found]})
+    text = table(headers, shown) if shown else "no training set is saved" if not damaged else ""
+    text = "\n\n".join(part for part in (text, "\n".join(damaged.values())) if part)
+    data: dict[str, Any] = {"training_sets": [{"reference": m.reference, **brief(m)} for m in found]}
+    if damaged:
+        data["damaged"] = [{"reference": reference, "message": message} for reference, message in damaged.items()]
+    return Answer(text=text, data=data, exit_code=1 if damaged else 0)
+
+
+def leftovers(args: Namespace) -> Answer:
+    """Folders of saved files that no manifest names."""
+    with open_store(args) as store:
+        found = store.training_set_leftovers()
+    about = (
+        "no training set of this registry owns these folders. A save that runs has one too, and another registry on "
+        "this\nwarehouse may own them: ask there before you remove any"
+    )
+    text = "\n".join([*found, "", about]) if found else "nothing is left over: this registry's sets own every folder"
+    return Answer(text=text, data={"leftovers": list(found)})
 
 
 def show(args: Namespace) -> Answer:
@@ -166,13 +197,20 @@ def release(args: Namespace) -> Answer:
 
 _ON_SAVED: dict[str, Callable[[Namespace], Answer]] = {
     "list": list_sets, "show": show, "hold": hold, "release": release, "rebuild": rebuild,
+    "leftovers": leftovers,
 }  # fmt: skip
 
 
 def check_output(path: str | None) -> None:
-    """Raises: UsageError: something is there already; said before the work, not after it."""
-    if path is not None and "://" not in path and Path(path).exists():
+    """Raises: UsageError: something is there already, or nothing can be; said before the work, not after it."""
+    if path is None or "://" in path:
+        return
+    output = Path(path).absolute()
+    if os.path.lexists(output):
         raise UsageError(f"--output {path} exists; remove it, or name another folder")
+    above = next(folder for folder in output.parents if os.path.lexists(folder))
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError(f"--output {path}: {above} is no folder that you can write to; name another")
 
 
 def read_saved(store: "FeatureStore", manifest: "Manifest") -> "DataFrame":

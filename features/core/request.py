@@ -128,9 +128,15 @@ def _request_columns(views: Sequence[AppliedOnDemandView]) -> dict[str, DType]:
 
 def _join_keys(requested: Sequence[Requested], request_columns: Mapping[str, DType]) -> dict[str, DType]:
     found: dict[str, DType] = {}
+    owners: dict[str, str] = {}
     for item in requested:
         for key, dtype in item.view.join_keys.items():
-            found.setdefault(key, dtype)
+            owner = owners.setdefault(key, item.view.reference)
+            if found.setdefault(key, dtype) != dtype:
+                raise UsageError(
+                    f"join key {key!r} is {found[key]} in {owner} and {dtype} in {item.view.reference}; ask for them "
+                    "apart"
+                )
             other = request_columns.get(key, dtype)
             if other != dtype:
                 raise UsageError(f"{key!r} is a join key, {dtype}, and a request column, {other}; rename one")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 ROW = "_row_number"
+# What Arrow raises of values that it cannot hold; its own errors are among these.
+_UNLIKE_ARROW = (TypeError, ValueError, NotImplementedError, OverflowError)
 _WIDER = {"int": ("tinyint", "smallint"), "bigint": ("tinyint", "smallint", "int")}
 
 
@@ -84,12 +86,36 @@ def _survey(frame: "DataFrame", keys: Mapping[str, DType]) -> Survey:
         raise SpineError(f"entity_df cannot be read: {first_line(exc)}") from exc
 
 
-def full_frame(spark: "SparkSession", spine: Spine, keys: Mapping[str, DType]) -> "DataFrame":
-    """All columns of the spine in Spark, in types that Spark has."""
+def full_frame(
+    spark: "SparkSession", spine: Spine, keys: Mapping[str, DType], *, names: Sequence[str] | None = None
+) -> "DataFrame":
+    """The spine in Spark, in types that Spark has.
+
+    Args:
+        names: of a local frame's columns that are wanted, keys and event_timestamp aside; those it lacks are left out.
+            None: all of them. A frame that is Spark's own is given whole.
+
+    Raises: SpineError: a column holds what Spark has no type for.
+    """
     if not spine.is_local:
         return spine.frame
-    table = _to_arrow(spine.local, local_names(spine.local))
-    return _typed(_to_spark(spark, table), keys)
+    own = local_names(spine.local)
+    wanted = own if names is None else [name for name in dict.fromkeys((*keys, EVENT, *names)) if name in own]
+    return _typed(_to_spark(spark, _to_arrow(spine.local, wanted)), keys)
+
+
+def local_table(local: "pd.DataFrame | pa.Table") -> "pa.Table":
+    """A local frame as an Arrow table. Raises: SpineError: a column holds what Arrow has no type for."""
+    import pyarrow as pa
+
+    if isinstance(local, pa.Table):
+        return local
+    for name, (_, column) in zip(local_names(local), local.items(), strict=True):
+        _check_aware(name, column)
+    try:
+        return pa.Table.from_pandas(local, preserve_index=False)
+    except _UNLIKE_ARROW as exc:
+        raise SpineError(f"entity_df: {first_line(exc)}; to_pandas() leaves such columns alone") from exc
 
 
 def local_names(local: Any) -> list[str]:
@@ -101,11 +127,22 @@ def local_names(local: Any) -> list[str]:
 def _read_path(spark: "SparkSession", path: str) -> "DataFrame":
     if "://" not in path and not Path(path).exists():
         raise SpineError(f"entity_df: nothing at {str(Path(path).absolute())!r}")
-    kind = "delta" if (Path(path) / "_delta_log").is_dir() else "parquet"
     try:
+        kind = "delta" if _is_delta(spark, path) else "parquet"
         return spark.read.format(kind).load(path)
     except spark_errors() as exc:
-        raise SpineError(f"entity_df: {path!r} cannot be read as {kind}: {first_line(exc)}") from exc
+        raise SpineError(f"entity_df: {path!r} cannot be read: {first_line(exc)}") from exc
+
+
+def _is_delta(spark: "SparkSession", path: str) -> bool:
+    """Whether a Delta table lies there: as Parquet it would give rows that were deleted or replaced, too."""
+    if "://" not in path:
+        return (Path(path) / "_delta_log").is_dir()
+    # Whatever Spark will read from, its Hadoop can look into.
+    jvm: Any = spark._jvm
+    log = jvm.org.apache.hadoop.fs.Path(f"{path.rstrip('/')}/_delta_log")
+    configuration: Any = spark._jsc.hadoopConfiguration()
+    return bool(log.getFileSystem(configuration).exists(log))
 
 
 def _local(entity_df: Any) -> "pd.DataFrame | pa.Table":
@@ -130,28 +167,41 @@ def _to_arrow(local: "pd.DataFrame | pa.Table", names: Sequence[str]) -> "pa.Tab
     columns = {}
     for name in dict.fromkeys(names):
         column = local.iloc[:, places[name]]
-        if name == EVENT:
-            _check_aware(column)
+        _check_aware(name, column)
         try:
             columns[name] = pa.array(column, from_pandas=True)
-        except (TypeError, ValueError, NotImplementedError, OverflowError) as exc:  # Arrow's own are among these
+        except _UNLIKE_ARROW as exc:
             raise SpineError(f"entity_df: {name!r}: {first_line(exc)}; give it values of one type") from exc
     return pa.table(columns)
 
 
-def _check_aware(times: "pd.Series[Any]") -> None:
+def _check_aware(name: str, column: "pd.Series[Any]") -> None:
     """Of a column of Python's datetimes Arrow takes the naive ones to be UTC, where others have a zone."""
-    if times.dtype == object:
-        naive = sum(isinstance(value, datetime) and value.tzinfo is None for value in times.dropna())
-        if naive:
-            raise SpineError(f"entity_df holds {naive} rows whose {EVENT} is naive; give them a zone, such as UTC")
+    if column.dtype != object:
+        return
+    zones = [value.tzinfo for value in column if isinstance(value, datetime) and value == value]
+    naive = zones.count(None)
+    if naive and (naive < len(zones) or name == EVENT):
+        raise SpineError(f"entity_df holds {naive} rows whose {name} is naive; give them a zone, such as UTC")
 
 
 def _to_spark(spark: "SparkSession", table: "pa.Table") -> "DataFrame":
+    import pyarrow as pa
+
     try:
-        return spark.createDataFrame(table)
-    except spark_errors() as exc:
+        return spark.createDataFrame(_in_utc(table))
+    except (*spark_errors(), pa.ArrowException) as exc:
         raise SpineError(f"entity_df holds a type that Spark has not: {first_line(exc)}; cast the column") from exc
+
+
+def _in_utc(table: "pa.Table") -> "pa.Table":
+    """The same instants in UTC: nanoseconds are cut by the clock of their zone, which in autumn shows an hour twice."""
+    import pyarrow as pa
+
+    for place, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type) and field.type.tz is not None:
+            table = table.set_column(place, field.name, table[place].cast(pa.timestamp(field.type.unit, "UTC")))
+    return table
 
 
 def _narrow(table: "pa.Table", keys: Mapping[str, DType]) -> "pa.Table":
@@ -167,6 +217,7 @@ def _narrow(table: "pa.Table", keys: Mapping[str, DType]) -> "pa.Table":
         if pa.types.is_timestamp(column.type):
             if column.type.tz is None:
                 raise SpineError(f"entity_df: {name!r} is naive; give its times a zone, such as UTC")
+            column = column.cast(pa.timestamp(column.type.unit, "UTC"))
             # A spine's nanoseconds are cut: between two microseconds nothing becomes known.
             whole = column if column.type.unit != "ns" else pc.floor_temporal(column, unit="microsecond")
             try:

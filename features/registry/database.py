@@ -1,5 +1,6 @@
 """The one door to the database: connections, transactions, and errors in the feature store's words."""
 
+import hashlib
 import os
 import weakref
 from collections.abc import Iterator
@@ -8,11 +9,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from pydantic import SecretStr
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, func, make_url, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
 from features.errors import RegistryError
 from features.registry.migration import migrate
+from features.registry.schema import schema_version
 
 LOCK_TIMEOUT_SECONDS = 30.0
 CONNECT_TIMEOUT_SECONDS = 10
@@ -67,6 +69,12 @@ class Database:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
             yield connection
+
+    def identity(self) -> str:
+        """See `Registry.identity`."""
+        with self.read() as connection:
+            made_at = connection.scalar(select(func.min(schema_version.c.applied_at)))
+        return hashlib.sha256(f"{_show(self._engine.url)} {made_at}".encode()).hexdigest()[:32]
 
     def close(self) -> None:
         """Release pooled connections; calling it twice is fine."""

@@ -33,6 +33,13 @@ class Registry(DefinitionVersions, Runs, Ledger, Checkpoints, TrainingSets, Audi
         """
         return cls(Database.open(url, password=password))
 
+    def identity(self) -> str:
+        """32 digits that tell this registry from all others: of its URL, and of the microsecond that it was made in.
+
+        The same database under another URL, or a copy of it elsewhere, is told to be another.
+        """
+        return self._database.identity()
+
     def close(self) -> None:
         """Release connections; calling it twice is fine."""
         self._database.close()

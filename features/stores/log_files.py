@@ -75,7 +75,12 @@ def list_files(path: str, columns: Sequence[str], *, version: int | None = None)
             path=_absolute(native_uri(path), name),
             size=size,
             rows=rows,
-            bounds={c: (lows[c][place], highs[c][place]) for c in known},
+            # A file may lack statistics that others have.
+            bounds={
+                c: (lows[c][place], highs[c][place])
+                for c in known
+                if lows[c][place] is not None and highs[c][place] is not None
+            },
         )
         for place, (name, size, rows) in enumerate(
             zip(actions["path"].to_pylist(), actions["size_bytes"].to_pylist(), counts, strict=True)

@@ -10,12 +10,26 @@ from typing import Any
 
 from features.core.times import format_instant
 from features.engine.as_of import Pin
+from features.errors import RegistryError
 from features.registry import StoredManifest
 
 # What the content of a manifest looks like, and how its hash is computed; docs/training-sets.md lists it.
 CONTENT_VERSION = 2
 _LIBRARIES = ("pyspark", "delta-spark", "deltalake", "pyarrow", "numpy", "pandas")
 _GIT_SECONDS = 10
+# What every manifest holds, of whichever release; and what one of this release holds too, which a rebuild takes.
+_FIELDS = ("content_hash", "rows", "path", "spine_path", "known_at", "columns", "views")
+_REBUILD_FIELDS = (
+    "kind", "references", "features", "service", "as_of", "full_feature_names", "on_demand", "spine_hash",
+    "spine_columns", "spine_files", "files", "statistics", "schema", "code", "versions",
+)  # fmt: skip
+_RANGE_FIELDS = ("start", "end", "at")
+_LISTS = {
+    "views": ("view", "definition_hash", "position", "features"),
+    "on_demand": ("view", "definition_hash"),
+    "files": ("path",),
+    "spine_files": ("path",),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,8 +71,9 @@ class Manifest:
 
 
 def manifest_of(stored: StoredManifest) -> Manifest:
-    """The manifest in a registry's entry."""
+    """The manifest in a registry's entry. Raises: RegistryError: the entry was damaged."""
     content = stored.content
+    _check_fields(stored, _FIELDS)
     return Manifest(
         name=stored.name,
         number=stored.number,
@@ -73,6 +88,28 @@ def manifest_of(stored: StoredManifest) -> Manifest:
         created_at=format_instant(stored.created_at),
         content=content,
     )
+
+
+def check_complete(stored: StoredManifest) -> None:
+    """That an entry of this release holds what a rebuild takes. Raises: RegistryError: it was damaged."""
+    ranged = _RANGE_FIELDS if stored.content.get("kind") == "rows" else ()
+    _check_fields(stored, (*_FIELDS, *_REBUILD_FIELDS, *ranged))
+
+
+def _check_fields(stored: StoredManifest, fields: tuple[str, ...]) -> None:
+    content = stored.content
+    missing = [field for field in fields if field not in content]
+    for field in _LISTS.keys() & content.keys() & set(fields):
+        listed = content[field]
+        if not isinstance(listed, list) or not all(isinstance(item, Mapping) for item in listed):
+            missing.append(f"a list in {field}")
+        else:
+            missing += [f"{key} in {field}" for key in _LISTS[field] if any(key not in item for item in listed)]
+    if missing:
+        raise RegistryError(
+            f"the registry's entry of {stored.reference} was damaged: it lacks {', '.join(sorted(missing))}; restore "
+            "it from a backup of the registry, or save the set again"
+        )
 
 
 def pinned_view(pin: Pin) -> dict[str, Any]:

@@ -13,16 +13,15 @@ from features.registry import Registry, StoredManifest
 from features.stores.delta import FeatureLog
 from features.stores.spark_errors import first_line, spark_errors
 from features.training.asked import Asked
+from features.training.differing import explain_difference
 from features.training.feature_rows import FeatureRows
-from features.training.manifest import CONTENT_VERSION
+from features.training.manifest import CONTENT_VERSION, check_complete, code_version, library_versions, manifest_of
 from features.training.progress import progress
 from features.training.saved import RowSet, Saver
 from features.training.training_set import TrainingSet
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-
-    from features.training.extraction import Extraction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +38,15 @@ class Rebuilder:
         """The set that the manifest pins, computed from the logs as they were, and found equal to what was saved.
 
         Raises: StorageError: a log or the spine is gone, a definition is not the one that was read, or the content
-            differs.
+            differs. RegistryError: the manifest was damaged.
         """
         content = stored.content
         if content.get("version") != CONTENT_VERSION:
             raise StorageError(
                 f"{stored.reference} was saved by another release, whose content hash this one cannot compute; its "
-                f"files are at {content['path']}"
+                f"files are at {manifest_of(stored).path}"
             )
+        check_complete(stored)
         asked = self._ask(stored)
         pins = tuple(self._pin(selection, stored) for selection in asked.compiled.selections)
         if content["kind"] == "rows":
@@ -129,20 +129,15 @@ class Rebuilder:
                 f"{stored.reference} cannot be rebuilt: its spine at {content['spine_path']} is not what was saved; "
                 "restore it"
             )
+        why = explain_difference(
+            content,
+            rows=found.rows,
+            statistics={column: s.to_json() for column, s in found.statistics.items()},
+            computed={column for c in rows.asked.compiled.computed for column in c.columns.values()},
+            code=code_version(self.saver.package),
+            versions=library_versions(),
+        )
         raise StorageError(
             f"{stored.reference} cannot be rebuilt: content hash {found.content_hash[:12]} instead of "
-            f"{content['content_hash'][:12]}{_told(found, content)}; rows that it needs were removed or rewritten. The "
-            f"saved files are at {content['path']}"
+            f"{content['content_hash'][:12]}{why}. The saved files are at {content['path']}"
         )
-
-
-def _told(found: "Extraction", content: Mapping[str, Any]) -> str:
-    """Which columns differ, as far as their statistics tell."""
-    if found.rows != content["rows"]:
-        return f", {found.rows} rows instead of {content['rows']}"
-    before = content["statistics"]
-    now = {column: s.to_json() for column, s in found.statistics.items()}
-    # Means are rounded in the order of the rows, so they tell nothing by themselves.
-    exact = ("nulls", "nans", "min", "max")
-    differing = [c for c in now if c not in before or any(now[c][k] != before[c][k] for k in exact)]
-    return f" (to tell by statistics, in {', '.join(differing)})" if differing else ""

@@ -50,7 +50,8 @@ class Retrieval:
         compiled = asked.compiled
         spine = read_spine(self._spark, entity_df, keys=compiled.join_keys, columns=compiled.columns)
         if compiled.request_columns:
-            check_request_columns(dict(full_frame(self._spark, spine, compiled.join_keys).dtypes), compiled)
+            frame = full_frame(self._spark, spine, compiled.join_keys, names=tuple(compiled.request_columns))
+            check_request_columns(dict(frame.dtypes), compiled)
         pins = self._pinner.pin(compiled.selections, as_of)
         return TrainingSet(spark=self._spark, spine=spine, pins=pins, asked=asked, saver=self._saver)
 

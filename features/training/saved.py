@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from features.core.checks import check_name
 from features.engine.as_of import Pin
-from features.errors import DefinitionError, StorageError, UsageError
+from features.errors import DefinitionError, RegistryError, StorageError, UsageError
 from features.registry import Registry
 from features.stores.filesystems import open_filesystem
 from features.training.asked import Asked
@@ -80,33 +80,40 @@ class Saver:
 
         What killed saves of the name left is removed first, as far as it is certain that they are dead: `save_marks`.
 
-        Raises: UsageError: the name, format or splits; a column's type. StorageError: the files cannot be written.
+        Raises: UsageError: the name, hold, format or splits; a column's type. StorageError: the files cannot be
+            written. RegistryError: the registry does not take the manifest; what it says tells where the files are, if
+            they are left.
         """
         from features.training.extraction import arrow_schema, extract
         from features.training.part_files import RowSink
         from features.training.splits import check_splits
 
-        _check(name, format)
+        _check(name, hold, format)
         plan = rows.plan()
         schema = arrow_schema(plan.to_frame().schema)
         _check_columns(schema.names, format)
         if splits is not None:
             splits = check_splits(splits, schema.names, tuple(rows.asked.compiled.join_keys))
         saves = f"{self.warehouse.rstrip('/')}/training_sets/{name}"
-        remove_leftovers(saves)
+        registry = self.registry.identity()
+        remove_leftovers(saves, registry=registry, is_saved=lambda left: bool(self.registry.find_manifests([left])))
         folder = f"{saves}/{uuid4().hex}"
         sink = RowSink(schema=schema, spine_width=len(rows.spine_columns), folder=folder, splits=splits)
-        with _removed_on_failure(folder), marked(folder):
-            with progress(rows.spark, f"saving {name}"):
-                found = extract(plan, sink, doing=f"writing the set to {folder}")
-            _remove_strays(f"{folder}/data", found.files)
-            _remove_strays(f"{folder}/spine", found.spine_files)
-            if format == "delta":
-                _make_delta_table(f"{folder}/data", found, splits)
-            content = self._content(rows, found, folder=folder, format=format, splits=splits)
-        number = self.registry.save_manifest(name, content, hold=hold)
-        logger.info("saved", extra={"training_set": f"{name}@{number}", "rows": found.rows})
-        return manifest_of(self.registry.manifest(f"{name}@{number}"))
+        with marked(folder, registry=registry):
+            with _removed_on_failure(folder):
+                with progress(rows.spark, f"saving {name}"):
+                    found = extract(plan, sink, doing=f"writing the set to {folder}")
+                _remove_strays(f"{folder}/data", found.files)
+                _remove_strays(f"{folder}/spine", found.spine_files)
+                if format == "delta":
+                    _make_delta_table(f"{folder}/data", found, splits)
+                content = self._content(rows, found, folder=folder, format=format, splits=splits)
+            reference = register(self.registry, name, content, folder=folder, hold=hold)
+        logger.info("saved", extra={"training_set": reference, "rows": found.rows})
+        try:
+            return manifest_of(self.registry.manifest(reference))
+        except RegistryError as exc:
+            raise RegistryError(f"{reference} was saved, but its manifest cannot be read back: {exc}") from exc
 
     def _content(
         self, rows: RowSet, found: "Extraction", *, folder: str, format: str, splits: "Splits | None"
@@ -135,7 +142,32 @@ class Saver:
         }
 
 
-def _check(name: str, format: str) -> None:
+def register(registry: Registry, name: str, content: Mapping[str, Any], *, folder: str, hold: bool) -> str:
+    """Save the manifest of the files in a folder, which are removed where the registry has not taken it; `name@number`.
+
+    Raises: RegistryError: it has not; or nobody can tell, and the files stay: the message says where.
+    """
+    try:
+        return f"{name}@{registry.save_manifest(name, content, hold=hold)}"
+    except RegistryError as exc:
+        own_name = folder.rpartition("/")[2]
+        try:
+            # The answer may be what was lost, not the manifest.
+            saved = registry.find_manifests([own_name]).get(own_name)
+        except RegistryError:
+            raise RegistryError(
+                f"{exc}. Whether {name} was saved is not known: its files stay at {folder}. Once the registry is back, "
+                "look with `features training-set list`; if it is not there, save it again"
+            ) from exc
+        if saved is None:
+            _remove(folder)
+            raise
+        return saved
+
+
+def _check(name: str, hold: bool, format: str) -> None:
+    if not isinstance(hold, bool):
+        raise UsageError(f"hold must be True or False, got {hold!r}")
     try:
         check_name(name, owner="training set")
     except DefinitionError as exc:
@@ -172,10 +204,14 @@ def _removed_on_failure(folder: str) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        with suppress(OSError, StorageError):
-            filesystem, path = open_filesystem(folder)
-            filesystem.delete_dir(path)
+        _remove(folder)
         raise
+
+
+def _remove(folder: str) -> None:
+    with suppress(OSError, StorageError):
+        filesystem, path = open_filesystem(folder)
+        filesystem.delete_dir(path)
 
 
 def _remove_strays(folder: str, files: "Sequence[WrittenFile]") -> None:

@@ -123,6 +123,13 @@ class KeyHashSplit:
         total = sum((Decimal(str(share)) for share in self.shares.values()), Decimal(0))
         if abs(total - 1) > Decimal("1e-9"):
             raise UsageError(f"KeyHashSplit: the shares add up to {total}; they must add up to 1")
+        if max(self._bounds(), default=0) >= _HASHES:
+            # Shares may be off by the rounding of floats, which must not leave the last part without any number.
+            last, share = tuple(self.shares.items())[-1]
+            raise UsageError(
+                f"KeyHashSplit: the parts before {last!r} add up to 1 already, which leaves nothing of its share "
+                f"{share!r}; make theirs smaller, or leave it out"
+            )
         _check_salt(self.salt)
         if self.keys is not None:
             object.__setattr__(self, "keys", _freeze_keys(self.keys))

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from features.core.times import format_instant
 from features.engine.as_of import AsOf, Estimate, Pin, plan_join
 from features.engine.as_of.requests import NOT_FOUND
-from features.engine.spine import ROW, Spine, full_frame
-from features.stores.delta import EVENT
+from features.engine.spine import ROW, Spine, full_frame, local_table
 from features.training.arrow_frames import to_pandas
 from features.training.asked import Asked
 from features.training.leakage import LeakageReport, measure_leakage
@@ -57,13 +56,13 @@ class TrainingSet:
         return self.plan().to_frame()
 
     def to_arrow(self) -> "pa.Table":
-        """The same as an Arrow table; of a local spine in its order, its own columns untouched."""
-        import pyarrow as pa
+        """The same as an Arrow table; of a local spine in its order, its own columns untouched.
 
+        Raises: SpineError: a column of a pandas spine holds what Arrow has no type for; `to_pandas` keeps it.
+        """
         if not self.spine.is_local:
             return to_table(self.to_spark())
-        local = self.spine.local
-        table = local if isinstance(local, pa.Table) else pa.Table.from_pandas(local, preserve_index=False)
+        table = local_table(self.spine.local)
         for name in self.columns:
             table = table.append_column(self._features.schema.field(name), self._features[name])
         return table
@@ -150,8 +149,8 @@ class TrainingSet:
         else:
             numbered = local.assign(**{ROW: numbers})
         keys = self.asked.compiled.join_keys
-        frame = full_frame(self.spark, Spine(frame=self.spine.frame, survey=self.spine.survey, local=numbered), keys)
-        return frame.select(*dict.fromkeys((*keys, EVENT, *self.asked.compiled.request_columns, ROW)))
+        spine = Spine(frame=self.spine.frame, survey=self.spine.survey, local=numbered)
+        return full_frame(self.spark, spine, keys, names=(*self.asked.compiled.request_columns, ROW))
 
     def _plan(self, frame: "DataFrame") -> RowPlan:
         statuses = [] if self.latest_at is None else [f"_status_{place}" for place in range(len(self.pins))]

@@ -124,7 +124,8 @@ class TrainingVerbs(ABC):
     def rebuild(self, manifest: "str | Manifest") -> "TrainingSet | FeatureRows":
         """A saved training set, computed again from its spine and log positions, and found equal to what was saved.
 
-        Raises: NotFoundError: no such manifest; StorageError: what it needs is gone, or the content differs.
+        Raises: NotFoundError: no such manifest; RegistryError: it was damaged; StorageError: what it needs is gone, or
+            the content differs.
         """
         from features.training.manifest import Manifest
 
@@ -140,13 +141,25 @@ class TrainingVerbs(ABC):
         self._retrieval.registry.release(_named(name))
 
     def training_sets(self) -> "tuple[Manifest, ...]":
-        """All saved training sets, by name and number."""
+        """All saved training sets, by name and number. Raises: RegistryError: a manifest was damaged; it is named."""
         from features.training.manifest import manifest_of
 
         return tuple(manifest_of(stored) for stored in self._retrieval.registry.manifests())
 
+    def training_set_leftovers(self) -> tuple[str, ...]:
+        """Folders of saved files that no manifest of this registry names: of killed or running saves, or of others.
+
+        Another registry on the same warehouse may own them. Nothing is changed. Raises: StorageError.
+        """
+        from features.training.leftovers import find_leftovers
+
+        return find_leftovers(self._retrieval.registry, self._retrieval.warehouse)
+
     def training_set(self, name: str) -> "Manifest":
-        """A saved training set by `name@number`, or the latest by `name`. Raises: NotFoundError, UsageError."""
+        """A saved training set by `name@number`, or the latest by `name`.
+
+        Raises: NotFoundError, UsageError; RegistryError: it was damaged.
+        """
         from features.training.manifest import manifest_of
 
         return manifest_of(self._retrieval.registry.manifest(_named(name)))

@@ -209,6 +209,9 @@ def test_a_training_set_holds_what_serving_answers(spark: "SparkSession", store:
         ],
     )
     assert [served.features["ratio"], served.features["is_retry"]] == [[1.5, None], [False, True]]
+    # Columns that no function reads do not travel, whatever they hold.
+    beside = store.get_historical_features(entity_df=rows.assign(mine=[object()] * 3), features="fraud").to_pandas()
+    assert beside["ratio"].tolist() == found["ratio"].tolist()
     of_spark = store.get_historical_features(
         entity_df=spark.createDataFrame(rows), features=["checks:ratio"]
     ).to_spark()

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable, write_deltalake
 
 from features.errors import NotFoundError, SpineError, StaleCodeError, StorageError, UsageError
 from features.store import FeatureStore
@@ -100,6 +101,8 @@ def test_a_spine_may_carry_what_neither_arrow_nor_spark_takes(opened: Opened) ->
     frame = spine().to_pandas().assign(mine=[object(), {1: "x"}, 2j])
     found = opened.store.get_historical_features(entity_df=frame, features="model").to_pandas()
     assert found["mine"].tolist() == frame["mine"].tolist()
+    with pytest.raises(SpineError, match=r"mine.*to_pandas\(\) leaves such columns alone"):
+        opened.store.get_historical_features(entity_df=frame, features="model").to_arrow()
     batch = spine().to_batches()[0]
     answer = opened.store.get_historical_features(entity_df=batch, features="model").to_arrow()
     assert answer["amount"].to_pylist() == [2.0, 1.0, None]
@@ -116,6 +119,27 @@ def test_spark_and_path_spines_keep_their_columns_and_rows(opened: Opened, tmp_p
             (0, 1.0),
             (1, 2.0),
         ]
+
+
+def test_nanoseconds_of_the_hour_that_a_clock_shows_twice_are_instants(opened: Opened) -> None:
+    opened.store.build("last", DAY1, DAY3)
+    twice = pd.to_datetime(["2024-11-03 05:30", "2024-11-03 06:30", "2024-01-02 12:00"], utc=True)
+    times = twice.as_unit("ns").tz_convert("America/New_York")
+    frame = pd.DataFrame({"customer": ["a"] * 3, "event_timestamp": times, "seen_at": times})
+    found = opened.store.get_historical_features(entity_df=frame, features="model")
+    assert found.to_pandas()["amount"].tolist() == [2.0, 2.0, 1.0]
+    assert sorted(row["seen_at"].timestamp() for row in found.to_spark().collect()) == sorted(
+        moment.timestamp() for moment in twice
+    )
+
+
+def test_a_delta_spine_named_by_uri_has_the_rows_of_its_last_version(opened: Opened, tmp_path: Path) -> None:
+    opened.store.build("last", DAY1, DAY3)
+    write_deltalake(str(tmp_path / "spine"), spine())
+    DeltaTable(str(tmp_path / "spine")).delete("label = 0")
+    for path in (str(tmp_path / "spine"), f"file://{tmp_path / 'spine'}"):
+        found = opened.store.get_historical_features(entity_df=path, features="model").to_arrow()
+        assert found["label"].to_pylist() == [1, 1]
 
 
 def test_an_empty_spine_gives_an_empty_set_with_all_columns(opened: Opened) -> None:
@@ -167,6 +191,7 @@ def partly_naive(table: pa.Table) -> pd.DataFrame:
         (lambda t: t.append_column("a`b", pa.array([1, 2, 3])), r"'a`b' holds a backtick"),
         (with_times(pa.array([1 << 60] * 3, pa.timestamp("s", tz="UTC"))), r"a time beyond all calendars"),
         (partly_naive, r"1 rows whose event_timestamp is naive"),
+        (lambda t: t.to_pandas().assign(label=partly_naive(t)["event_timestamp"]), r"1 rows whose label is naive"),
         (lambda t: pd.concat([t.to_pandas(), t.to_pandas()[["label"]]], axis=1), r"two columns named 'label'; rename"),
         (lambda t: t.to_pandas().assign(customer=["\ud800", "a", "b"]), r"'customer': .*surrogates"),
         (lambda t: t.to_pandas().assign(customer=[1j, 2j, 3j]), r"'customer': "),

@@ -55,6 +55,13 @@ def test_versions_of_a_view_are_read_apart():
     assert compiled.computed[0].inputs["amount"] == "_spend__v1__amount"
 
 
+def test_a_join_key_of_two_types_is_refused():
+    other = applied_view("orders", features={"total": DType.FLOAT64}, keys={"customer": DType.INT64})
+
+    with pytest.raises(UsageError, match=r"'customer' is string in spend@1 and int64 in orders@1; ask for them apart"):
+        compile_request((*requested(SPEND), *requested(other)))
+
+
 def make(name, schema, *inputs, output="y"):
     source = RequestSource(name="given", schema=schema)
     return apply_on_demand(

@@ -1,8 +1,10 @@
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from features.errors import NotFoundError, UsageError
+from features.errors import NotFoundError, RegistryError, UsageError
+from features.registry import Registry
 
 
 def test_manifests_are_numbered_by_name(registry):
@@ -67,3 +69,46 @@ def test_saves_that_race_get_numbers_of_their_own(registry):
 
     assert sorted(numbers) == list(range(1, 25))
     assert {registry.manifest(f"churn@{number}").content["n"] for number in numbers} == set(range(24))
+
+
+def damage(registry, reference, statement):
+    name, number = reference.split("@")
+    with registry._database.write() as connection:
+        connection.exec_driver_sql(f"UPDATE manifests SET {statement} WHERE name = '{name}' AND number = {number}")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "null"])
+def test_a_damaged_entry_is_named_and_costs_no_other(registry, content):
+    for name in ("a", "b", "c"):
+        registry.save_manifest(name, {"n": name}, hold=False)
+    damage(registry, "b@1", f"content = '{content}'")
+
+    for read in (lambda: registry.manifest("b"), registry.manifests, lambda: registry.hold("b@1")):
+        with pytest.raises(RegistryError, match=r"entry of b@1 was damaged \(.*\); restore it"):
+            read()
+    assert registry.manifest("c").content == {"n": "c"}
+    assert registry.manifest_references() == ("a@1", "b@1", "c@1")
+
+
+def test_folders_are_found_in_whatever_manifest_names_them_damaged_or_not(registry):
+    for name in ("a", "b"):
+        registry.save_manifest(name, {"path": f"s3://wide/sets/{name}/folder-{name}/data", "label": "x1"}, hold=False)
+    damage(registry, "b@1", "content = substr(content, 1, length(content) - 3)")
+
+    found = registry.find_manifests(["folder-a", "folder-b", "folder-", "older-a", "folder-c"])
+
+    assert found == {"folder-a": "a@1", "folder-b": "b@1"}
+
+
+def test_a_registry_is_told_from_another_in_its_place_and_from_its_copy(tmp_path):
+    def identify(name):
+        with Registry.open(f"sqlite:///{tmp_path / name}") as opened:
+            return opened.identity()
+
+    first = identify("registry.db")
+    assert first == identify("registry.db")
+    shutil.copy(tmp_path / "registry.db", tmp_path / "copy.db")
+    assert identify("copy.db") != first
+    for file in tmp_path.glob("registry.db*"):
+        file.unlink()
+    assert identify("registry.db") != first

@@ -128,6 +128,8 @@ def test_shares_are_met_and_a_key_stays_in_its_part_whatever_the_batch() -> None
         ({"shares": {"train": 0.8, "test": 0.3}}, r"add up to 1\.1"),
         ({"shares": {"train": 1.0, "test": 0}}, "above 0"),
         ({"shares": {"train": True}}, "above 0"),
+        ({"shares": {"train": 1.0, "test": 1e-10}}, "the parts before 'test' add up to 1 already"),
+        ({"shares": {"train": 0.5, "valid": 0.5 + 5e-10, "test": 1e-10}}, "the parts before 'test' add up to 1"),
         ({"shares": {"train": 1}, "keys": ()}, "keys is empty"),
         ({"shares": {"train": 1}, "keys": 5}, "keys must be a list of columns, got 5"),
         ({"shares": {"train": 1}, "keys": ["k", 5]}, "keys must be a list of columns"),
@@ -138,6 +140,11 @@ def test_shares_are_met_and_a_key_stays_in_its_part_whatever_the_batch() -> None
 def test_a_wrong_key_split_is_told(changes: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         KeyHashSplit(**changes)
+
+
+def test_the_least_share_that_leaves_a_last_part_some_numbers_is_taken() -> None:
+    split = KeyHashSplit(shares={"train": 1 - 2**-53, "test": 2**-53}, keys=("k",))
+    assert split.assign(pa.RecordBatch.from_pydict({"k": [1, 2, 3]})).tolist() == [0, 0, 0]
 
 
 def test_a_split_is_held_against_the_set_that_it_splits() -> None:

@@ -1,0 +1,20 @@
+"""What is known of a log's files before they are opened."""
+
+from pathlib import Path
+
+import pyarrow as pa
+from deltalake import ColumnProperties, WriterProperties, write_deltalake
+
+from features.stores.log_files import list_files
+
+
+def test_a_file_without_statistics_has_no_bounds_and_may_hold_anything(tmp_path: Path) -> None:
+    table = str(tmp_path / "log")
+    write_deltalake(table, pa.table({"key": [1, 2]}))
+    untold = WriterProperties(default_column_properties=ColumnProperties(statistics_enabled="NONE"))
+    write_deltalake(table, pa.table({"key": [7, 9]}), mode="append", writer_properties=untold)
+
+    files = list_files(table, ["key"]).files
+
+    assert sorted(file.bounds.get("key", ()) for file in files) == [(), (1, 2)]
+    assert sorted(file.may_hold("key", low=8) for file in files) == [False, True]
