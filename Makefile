@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 export PATH := $(BIN):$(PATH)
 export GX_ANALYTICS_ENABLED := false
+# Test files run side by side, each in one process, with a Spark and a Cassandra of its own.
+WORKERS ?= 2
 
 .PHONY: help setup demo test lint bench stop clean lock
 
@@ -30,7 +32,7 @@ demo: setup  ## run the whole platform on real flights data
 
 test: setup lint  ## lint, types, layers, and every test, with real Spark, Delta, Cassandra, Airflow and PostgreSQL
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest --numprocesses $(WORKERS) --dist loadfile
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
