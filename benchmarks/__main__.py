@@ -18,6 +18,9 @@ COMMANDS = (
     ("benchmarks.windows",),
     ("benchmarks.pit",),
     ("benchmarks.pit", "--matrix"),
+    ("benchmarks.load",),
+    ("benchmarks.load", "--types", "mixed"),
+    ("benchmarks.http",),
 )
 
 

@@ -10,13 +10,50 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from features.errors import ConfigError
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TlsSettings(_Section):
+    """How clients speak TLS with Cassandra. Paths of PEM files, relative to the working folder.
+
+    Attributes:
+        ca_file: the authorities that may have signed the servers' certificates; None: those that the machine trusts.
+        cert_file: the client's own certificate, its chain behind it, where servers require one.
+        key_file: its private key, unencrypted; None: `cert_file` holds it too.
+        verify_hostname: also refuse a certificate that does not name the address that was connected to. Drivers connect
+            to the addresses that nodes announce, so certificates must hold those IP addresses.
+    """
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    verify_hostname: bool = True
+
+    @model_validator(mode="after")
+    def _key_has_a_certificate(self) -> "TlsSettings":
+        if self.key_file is not None and self.cert_file is None:
+            raise ValueError("key_file is the key of a certificate: set cert_file too")
+        return self
+
+
+class LoadSettings(_Section):
+    """How loads reach the online store: as SSTables that executors build, or as CQL statements; see docs/loading.md."""
+
+    path: Literal["auto", "sstable", "cql"] = "auto"
+    sstable_rows: int = Field(default=100_000, ge=0, description="auto: from so many keys on, SSTables are written")
+    directory: str | None = Field(default=None, description="where SSTables are built; None: for temporary files")
+    run_mb: int = Field(default=64, ge=1, le=1024, description="MiB of rows that a task sorts, and an SSTable holds")
+    heap_mb: int = Field(default=512, ge=128, description="MiB of heap of the process that writes SSTables for a task")
+    jmx_port: int | None = Field(default=None, ge=1, le=65535, description="of a lone node where the executors run")
+    jmx_username: str | None = None
+    jmx_password_env: str | None = Field(default=None, description="name of the environment variable")
+    storage_port: int | None = Field(default=None, ge=1, le=65535, description="between nodes; None: as they tell")
 
 
 class OnlineSettings(_Section):
@@ -33,8 +70,13 @@ class OnlineSettings(_Section):
     password_env: str | None = Field(
         default=None, description="name of the environment variable that holds the password"
     )
+    tls: TlsSettings | None = Field(default=None, description="None: connections are not encrypted")
     timeout_seconds: float = Field(default=10.0, gt=0)
+    hedge_milliseconds: float | None = Field(
+        default=50.0, gt=0, description="a read not answered after so long is asked of another replica too; None: never"
+    )
     embedded: bool = Field(default=False, description="features cassandra start serves these hosts from this machine")
+    load: LoadSettings = LoadSettings()
 
     @field_validator("hosts", mode="before")
     @classmethod
@@ -43,7 +85,44 @@ class OnlineSettings(_Section):
 
     def password(self) -> SecretStr | None:
         """The password, read from the environment when it is needed. Raises: ConfigError: the variable is not set."""
-        return _secret("online.password_env", self.password_env)
+        return None if self.password_env is None else read_secret("online.password_env", self.password_env)
+
+
+class ServingKey(_Section):
+    """An API key of `features serve`: its SHA-256, never the key. `services` may be asked for; "*": anything.
+
+    A hash without salt suffices: keys are 256 random bits, which nobody finds by trying.
+    """
+
+    name: str = Field(min_length=1, max_length=100, description="who asks: it stands in the access log")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    services: Literal["*"] | tuple[str, ...] = Field(default=(), description='names of feature services, or "*"')
+    expires: datetime | None = None
+
+    @field_validator("expires")
+    @classmethod
+    def _aware(cls, value: datetime | None) -> datetime | None:
+        return _with_offset(value)
+
+
+class ServingSettings(_Section):
+    """How much `features serve` takes on, and who may ask it. Bounds of requests are for each worker process."""
+
+    workers: int = Field(default=1, ge=1, le=256)
+    max_rows: int = Field(default=1_000, ge=1, description="entity rows of a request")
+    max_features: int = Field(default=1_000, ge=1, description="columns that a request's features stand for")
+    max_values: int = Field(default=100_000, ge=1, description="rows x columns of a request")
+    max_body_bytes: int = Field(default=1_048_576, ge=1)
+    timeout_ms: int = Field(default=2_000, ge=1, description="deadline of a request that names none")
+    max_timeout_ms: int = Field(default=10_000, ge=1, description="the longest that a request may ask for")
+    max_in_flight: int = Field(default=256, ge=1, description="requests under way at once, at most")
+    queue_target_ms: float = Field(default=10.0, gt=0, description="waits above it: fewer are taken on at once")
+    shutdown_seconds: int = Field(default=10, ge=1, description="what is under way gets so long to finish")
+    cache_seconds: float = Field(default=0, ge=0, description="rows are answered again for so long; 0: no cache")
+    cache_rows: int = Field(default=100_000, ge=1, description="rows that the cache of a process keeps")
+    access_log: str = Field(default="stderr", description='a path, "stderr" or "off"')
+    keys: tuple[ServingKey, ...] = ()
+    keys_file: str | None = Field(default=None, description="YAML, a list of keys; read again when it changes")
 
 
 class SparkSettings(_Section):
@@ -67,9 +146,7 @@ class AirflowSettings(_Section):
     @field_validator("start", "end")
     @classmethod
     def _aware(cls, value: datetime | None) -> datetime | None:
-        if value is not None and value.tzinfo is None:
-            raise ValueError("needs an offset, such as 2024-01-01T00:00:00+00:00")
-        return value
+        return _with_offset(value)
 
 
 class TrainingSetSettings(_Section):
@@ -89,13 +166,15 @@ class Settings(_Section):
     registry: str = Field(default="sqlite:///.state/registry.db", description="a SQLAlchemy URL, without a password")
     registry_password_env: str | None = None
     online: OnlineSettings = OnlineSettings()
+    serving: ServingSettings = ServingSettings()
     spark: SparkSettings = SparkSettings()
     airflow: AirflowSettings = AirflowSettings()
     training_sets: dict[str, TrainingSetSettings] = Field(default_factory=dict)
 
     def registry_password(self) -> SecretStr | None:
         """The registry's password, likewise. Raises: ConfigError: the variable is not set."""
-        return _secret("registry_password_env", self.registry_password_env)
+        variable = self.registry_password_env
+        return None if variable is None else read_secret("registry_password_env", variable)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         # A registry URL may carry a password, and settings are logged: by repr(), str() and f-strings alike.
@@ -141,6 +220,12 @@ def load_settings(
         raise ConfigError(f"{where}: {_reasons(exc)}") from exc
 
 
+def _with_offset(value: datetime | None) -> datetime | None:
+    if value is not None and value.tzinfo is None:
+        raise ValueError("needs an offset, such as 2024-01-01T00:00:00+00:00")
+    return value
+
+
 def _without_password(url: str) -> str:
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
@@ -151,9 +236,8 @@ def _without_password(url: str) -> str:
         return "<not a SQLAlchemy URL>"
 
 
-def _secret(setting: str, variable: str | None) -> SecretStr | None:
-    if variable is None:
-        return None
+def read_secret(setting: str, variable: str) -> SecretStr:
+    """The secret that an environment variable holds. Raises: ConfigError: it is not set."""
     if variable not in os.environ:
         raise ConfigError(f"{setting} names {variable}, which is not set in the environment")
     return SecretStr(os.environ[variable])

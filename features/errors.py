@@ -13,7 +13,7 @@ FeatureStoreError
  │    └── TimeError         a naive or null time where an instant is required
  ├── TransformError         a transform raised, or returned something other than it declares
  │    └── DuplicateRowsError   two different rows of one key and time
- ├── RefusedError           the gate refused an interval: nothing was published
+ ├── RefusedError           the gate refused an interval, or a check a switch or drop of a version: nothing was changed
  ├── StorageError           the offline log cannot be read or written
  ├── OnlineStoreError       the online store is unreachable, or holds something else than was loaded
  └── PlatformError          the machine lacks something: a JDK, a jar, a free port, disk space
@@ -98,7 +98,7 @@ class DuplicateRowsError(TransformError):
 
 
 class RefusedError(FeatureStoreError):
-    """The gate refused an interval: nothing was published."""
+    """The gate refused an interval, or a check a switch or drop of a version: nothing was changed."""
 
 
 class StorageError(FeatureStoreError):

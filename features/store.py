@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from features.config import Settings, load_settings
 from features.core.applied import AppliedView
@@ -14,6 +14,7 @@ from features.core.discovery import Definitions, discover
 from features.core.schedule import cover
 from features.core.times import parse_instant
 from features.errors import StaleCodeError
+from features.materialization.rollout import RolloutVerbs, Versions
 from features.registry import Plan, Registry
 from features.training.verbs import TrainingVerbs
 
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
 
     from features.materialization.build import Builder
     from features.materialization.load import Loader
-    from features.materialization.results import BuildResult, CompactResult, LoadResult, MaterializeResult
-    from features.serving.client import OnlineClient
+    from features.materialization.results import BuildResult, CompactResult, LoadPlan, LoadResult, MaterializeResult
+    from features.serving.client import OnlineClient, OnlineOptions
     from features.serving.response import OnlineResponse
     from features.stores.base import OnlineStore
     from features.training.retrieval import Retrieval
 
 
-class FeatureStore(TrainingVerbs):
+class FeatureStore(TrainingVerbs, RolloutVerbs):
     """One environment's feature store.
 
     Opening it is cheap: Spark starts with the first verb that needs it, the online store connects likewise. A view is
@@ -67,9 +68,16 @@ class FeatureStore(TrainingVerbs):
         cover(applied.schedule, since, until)
         return self._builder.build(code, applied, since, until, now=clock)
 
-    def load(self, view: str, full: bool = False) -> "LoadResult":
-        """Bring the online table up to the log; see `Loader.load`. Raises: OnlineStoreError, StorageError."""
-        return self._loader.load(self.registry.view(view), full=full)
+    def load(self, view: str, full: bool = False, path: str | None = None) -> "LoadResult":
+        """Bring the online table up to the log; see `Loader.load`.
+
+        Raises: OnlineStoreError, StorageError; PlatformError: path="sstable", which the machine lacks something for.
+        """
+        return self._loader.load(self.registry.view(view), full=full, path=path)
+
+    def plan_load(self, view: str, full: bool = False, path: str | None = None) -> "LoadPlan":
+        """What `load` would do now; nothing is written. Raises: as `load`."""
+        return self._loader.plan(self.registry.view(view), full=full, path=path)
 
     def compact(self, view: str) -> "CompactResult":
         """Rewrite a view's log as few sorted files, for readers and pins without a change; see `Compactor.compact`.
@@ -124,26 +132,20 @@ class FeatureStore(TrainingVerbs):
         *,
         features: str | Sequence[str],
         entity_rows: Sequence[Mapping[str, Any]],
-        now: datetime | str | None = None,
-        full_feature_names: bool = False,
+        **options: Unpack["OnlineOptions"],
     ) -> "OnlineResponse":
-        """The latest values of each entity row's keys, with a status each; see `OnlineClient.get`."""
-        return self.online_client.get(
-            features=features, entity_rows=entity_rows, now=now, full_feature_names=full_feature_names
-        )
+        """The latest values of each entity row's keys, with a status each; see `OnlineClient.get`, also for options."""
+        return self.online_client.get(features=features, entity_rows=entity_rows, **options)
 
     async def get_online_features_async(
         self,
         *,
         features: str | Sequence[str],
         entity_rows: Sequence[Mapping[str, Any]],
-        now: datetime | str | None = None,
-        full_feature_names: bool = False,
+        **options: Unpack["OnlineOptions"],
     ) -> "OnlineResponse":
         """The same, without blocking the event loop."""
-        return await self.online_client.get_async(
-            features=features, entity_rows=entity_rows, now=now, full_feature_names=full_feature_names
-        )
+        return await self.online_client.get_async(features=features, entity_rows=entity_rows, **options)
 
     @property
     def definitions(self) -> Definitions:
@@ -165,24 +167,33 @@ class FeatureStore(TrainingVerbs):
     @cached_property
     def online(self) -> "OnlineStore":
         """The online store, which connects when it is first asked for something."""
+        from features.materialization.load_tools import bulk_tools
         from features.stores.opening import open_online_store
 
-        return open_online_store(self.settings.online)
+        return open_online_store(self.settings.online, tools=bulk_tools(self.settings))
 
     @cached_property
     def online_client(self) -> "OnlineClient":
         """What serving apps read through."""
+        from features.serving.cache import RowCache
         from features.serving.client import OnlineClient
 
-        return OnlineClient(self.registry, self.online, definitions=lambda: self.definitions)
+        serving = self.settings.serving
+        cache = RowCache(ttl_seconds=serving.cache_seconds, max_rows=serving.cache_rows)
+        return OnlineClient(
+            self.registry,
+            self.online,
+            definitions=lambda: self.definitions,
+            cache=cache if serving.cache_seconds else None,
+        )
 
     def close(self) -> None:
         """Release connections; the Spark session is left to its process. Calling it twice is fine."""
-        for name in ("online", "registry"):
+        # The client first: it tells the registry what was read.
+        for name in ("online_client", "online", "registry"):
             opened = self.__dict__.pop(name, None)
             if opened is not None:
                 opened.close()
-        self.__dict__.pop("online_client", None)
 
     def __enter__(self) -> Self:
         return self
@@ -220,6 +231,12 @@ class FeatureStore(TrainingVerbs):
         from features.materialization.load import Loader
 
         return Loader(spark=self.spark, registry=self.registry, warehouse=self._warehouse, online=self.online)
+
+    @property
+    def _versions(self) -> Versions:
+        return Versions(
+            registry=self.registry, online=self.online, warehouse=self._warehouse, session=lambda: self.spark
+        )
 
     def _current(self, reference: str) -> tuple[FeatureView, AppliedView]:
         """The code of a view, and the version that it was applied as. Raises: StaleCodeError: they differ."""

@@ -6,20 +6,22 @@ from dataclasses import asdict
 from typing import Any
 
 from features.cli.jobs import job_parser, run_job
-from features.cli.options import Parser
+from features.cli.options import Parser, add_load_options
 from features.store import FeatureStore
 
 
 def parser() -> Parser:
     """The arguments."""
     found = job_parser("load", "Bring the online table of a view up to its offline log.")
-    found.add_argument("--full", action="store_true", help="write every key, and delete those that the log lacks")
+    add_load_options(found)
     return found
 
 
 def load(store: FeatureStore, args: Namespace) -> Mapping[str, Any]:
-    """Load the view; what was written."""
-    return {"view": args.view, **asdict(store.load(args.view, full=args.full))}
+    """Load the view; what was written, or, of a dry run, what would be."""
+    if args.dry_run:
+        return {"dry_run": True, **asdict(store.plan_load(args.view, full=args.full, path=args.path))}
+    return {"view": args.view, **asdict(store.load(args.view, full=args.full, path=args.path))}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

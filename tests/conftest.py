@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from features.embedded.cassandra import CassandraNode
+    from features.embedded.cassandra_cluster import CassandraCluster
 
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+# Coverage measures the processes that run tests, and would measure all that these start: a third of a second of each
+# job, command and Spark worker, of which there are hundreds.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +40,32 @@ def cassandra_node(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Cassan
     from features.embedded.cassandra import CassandraNode
 
     node = CassandraNode(state_dir=tmp_path_factory.mktemp("cassandra"), port=0, heap_mb=512)
+    node.start()
+    yield node
+    node.stop()
+
+
+@pytest.fixture(scope="session")
+def cassandra_cluster(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[CassandraCluster]":
+    """Three running Cassandra nodes on 127.0.0.1 to 127.0.0.3, on a free port. Who kills one restarts it."""
+    from features.embedded.cassandra_cluster import CassandraCluster
+
+    cluster = CassandraCluster(state_dir=tmp_path_factory.mktemp("cluster"), port=0, heap_mb=512)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def secured_node(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[CassandraNode]":
+    """A running Cassandra of its own that demands passwords and TLS; `cassandra`, with that password, may do all."""
+    from features.embedded.cassandra import CassandraNode
+    from features.embedded.security import Security
+
+    security = Security(passwords=True, tls=True)
+    node = CassandraNode(state_dir=tmp_path_factory.mktemp("secured"), port=0, heap_mb=512, security=security)
     node.start()
     yield node
     node.stop()

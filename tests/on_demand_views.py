@@ -18,6 +18,7 @@ from features.core.applied_on_demand import (
 )
 from features.core.references import Reference
 from tests.applied_views import SPEND, requested
+from tests.serving_registry import Catalogue
 
 EVERY_DTYPE: Mapping[str, DType] = {
     "bool": DType.BOOL,
@@ -99,10 +100,10 @@ CHECKS = apply_on_demand(checks, SPEND)
 
 
 @dataclass
-class Known:
-    """What references stand for, without a database."""
+class Known(Catalogue):
+    """What references to on-demand views stand for, without a database."""
 
-    features: Mapping[str, Sequence[Requested]] = field(
+    known: Mapping[str, Sequence[Requested]] = field(
         default_factory=lambda: {
             "checks": derived(CHECKS),
             "checks:is_night": derived(CHECKS, "is_night"),
@@ -114,5 +115,4 @@ class Known:
 
     def resolve(self, features: str | Sequence[str]) -> Sequence[Requested]:
         """The features, in the order asked."""
-        names = [features] if isinstance(features, str) else features
-        return tuple(item for name in names for item in self.features[name])
+        return self.resolve_serving(features).requested

@@ -5,11 +5,11 @@ rows with equal event times it takes the one created last, whichever interval it
 So its rows are compared and counted, not required to be equal.
 """
 
-import subprocess
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.environments import Environment
 from benchmarks.pit.shape import LOOKBACK_DAYS, Layout
 from benchmarks.places import STATE, scratch
 
@@ -17,28 +17,7 @@ if TYPE_CHECKING:
     from feast import FeatureStore
     from pyspark.sql import DataFrame
 
-VERSIONS = ("feast==0.67.0", "pyspark==4.2.0")
-_FOLDER = STATE / "feast"
-PYTHON = _FOLDER / "bin" / "python"
-
-
-def install(uv: str, python: str) -> str | None:
-    """Make Feast's environment where it is missing; why that failed, or None."""
-    if (_FOLDER / ".installed").exists():
-        return None
-    commands = (
-        [uv, "venv", "--quiet", "--clear", "--python", python, str(_FOLDER)],
-        [uv, "pip", "install", "--quiet", "--python", str(PYTHON), *VERSIONS],
-    )
-    for command in commands:
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-        except OSError as exc:
-            return f"uv does not run: {exc}"
-        if done.returncode != 0:
-            return f"its environment cannot be made: {done.stderr.strip().splitlines()[-1:]}"
-    (_FOLDER / ".installed").touch()
-    return None
+ENVIRONMENT = Environment(name="feast", packages=("feast==0.67.0", "pyspark==4.2.0"))
 
 
 def prepare(folder: str) -> None:

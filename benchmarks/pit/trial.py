@@ -50,8 +50,8 @@ def contender(name: str, shape: Shape, *, label: str | None = None) -> Contender
     if name.startswith("duckdb") and importlib.util.find_spec("duckdb") is None:
         missing = "duckdb is not installed; install the 'bench' extra"
     if name == _FEAST:
-        missing = peer_feast.install(f"{Path(sys.executable).parent}/uv", sys.executable)
-        python = str(peer_feast.PYTHON)
+        missing = peer_feast.ENVIRONMENT.install(f"{Path(sys.executable).parent}/uv", sys.executable)
+        python = str(peer_feast.ENVIRONMENT.python)
     label = label or name
     arguments = (name, shape.folder, warm_up(shape).folder, out_path(label))
     command = module_command("benchmarks.pit.contend", *arguments, python=python)

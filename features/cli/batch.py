@@ -4,12 +4,12 @@ from argparse import Namespace, _SubParsersAction
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from features.cli.options import Parser, add_range, add_verb, open_store
+from features.cli.options import Parser, add_load_options, add_range, add_verb, open_store
 from features.cli.rendering import table, to_plain
 from features.cli.running import Answer
 
 if TYPE_CHECKING:
-    from features.materialization.results import BuildResult, LoadResult
+    from features.materialization.results import BuildResult, LoadPlan, LoadResult
 
 _RANGE = "--start 2013-03-07T00:00:00Z --end 2013-03-08T00:00:00Z"
 
@@ -25,7 +25,7 @@ def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
     about = "Bring the online table of a view up to its offline log."
     parser = add_verb(verbs, "load", load, about=about, example="features load carrier_delay")
     _add_view(parser)
-    parser.add_argument("--full", action="store_true", help="write every key, and delete those that the log lacks")
+    add_load_options(parser)
 
     about = "Rewrite the log of a view as few sorted files; rows, readers and pinned sets see no change."
     parser = add_verb(verbs, "compact", compact, about=about, example="features compact carrier_delay")
@@ -55,7 +55,10 @@ def build(args: Namespace) -> Answer:
 def load(args: Namespace) -> Answer:
     """Load what is new in the log."""
     with open_store(args) as store:
-        result = store.load(args.view, full=args.full)
+        if args.dry_run:
+            plan = store.plan_load(args.view, full=args.full, path=args.path)
+            return Answer(text=tell_load_plan(plan), data=to_plain(plan))
+        result = store.load(args.view, full=args.full, path=args.path)
     return Answer(text=f"{args.view}: {tell_load(result)}", data={"view": args.view, **to_plain(result)})
 
 
@@ -95,6 +98,21 @@ def tell_build(result: "BuildResult") -> str:
 def tell_load(result: "LoadResult") -> str:
     """What a load did, in a line."""
     return f"loaded, {result.rows} keys written, {result.deleted} deleted; read {_version(result.delta_version)}"
+
+
+def tell_load_plan(plan: "LoadPlan") -> str:
+    """What a load would do, in lines."""
+    begun = f"{plan.view}: log at position {plan.position}, loaded up to {plan.checkpoint}"
+    if plan.path is None:
+        return f"{begun}; nothing to load: {plan.reason}"
+    return "\n".join(
+        [
+            begun,
+            f"  {plan.rows:,} keys would be written, {plan.deleted:,} deleted",
+            f"  read: at most {plan.files} files, {plan.bytes:,} bytes of values; engine: {plan.engine}",
+            f"  path: {plan.path}, because {plan.reason}",
+        ]
+    )
 
 
 def _tell_backfill(results: "Sequence[BuildResult]") -> str:

@@ -143,12 +143,14 @@ def _warehouse(store: "FeatureStore") -> str:
 
 
 def _online(store: "FeatureStore") -> str:
-    from features.embedded.ports import answers_cql
+    from features.embedded.cql_probe import answers_cql
+    from features.stores.tls import client_context
 
     online = store.settings.online
     if online.type == "memory":
         return "memory: lives in each process"
-    found = [host for host in online.hosts if answers_cql(host, online.port)]
+    context = client_context(online)
+    found = [host for host in online.hosts if answers_cql(host, online.port, context=context)]
     if not found:
         hint = "run `features cassandra start`" if online.embedded else "check online.hosts, the port and the network"
         raise PlatformError(f"no CQL server at {', '.join(online.hosts)}, port {online.port}; {hint}")

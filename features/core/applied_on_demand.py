@@ -144,6 +144,7 @@ def input_types(definition: Json) -> dict[str, DType]:
 
 def on_demand_metadata(view: OnDemandFeatureView) -> Json:
     """What may change in place: no value depends on it. Golden rows stay with the code."""
+    pins = sorted(f"{read.name}:{read.feature}" for read in view.references if read.version is not None)
     return {
         "description": view.description,
         "owner": view.owner,
@@ -153,7 +154,14 @@ def on_demand_metadata(view: OnDemandFeatureView) -> Json:
             for f in view.features
         },
         "sources": {source.name: {"description": source.description} for source in view.request_sources},
+        # A definition names the version of every input; of these the code does, so serving takes no other.
+        **({"pins": pins} if pins else {}),
     }
+
+
+def on_demand_pins(metadata: Json) -> frozenset[str]:
+    """The stored features that a version reads of versions which its code names, as `view:feature`."""
+    return frozenset(metadata.get("pins", ()))
 
 
 def applied_on_demand_view(

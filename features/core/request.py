@@ -49,6 +49,13 @@ class CompiledRequest:
         return tuple(self.types)
 
     @property
+    def column_views(self) -> Mapping[str, str]:
+        """The answer's columns, and the view of each by name: what it is read from, or computed by."""
+        views = {column: s.view.name for s in self.selections for column in s.columns}
+        views |= {column: computed.view.name for computed in self.computed for column in computed.columns.values()}
+        return {column: views[column] for column in self.types}
+
+    @property
     def read_columns(self) -> tuple[str, ...]:
         """The columns of all selections, hidden ones too."""
         return tuple(column for selection in self.selections for column in selection.columns)

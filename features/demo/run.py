@@ -21,7 +21,7 @@ from features.demo.runs import backfill_missing, local_airflow, run_dags, schedu
 from features.demo.sets import SERVICE, SETS, extract_sets, saved_set
 from features.demo.spine import read_flights, spine_of, write_spine
 from features.demo.transactions import land_transactions
-from features.embedded.cassandra import embedded_node
+from features.embedded.serving import embedded_node, stop_embedded
 from features.errors import ConfigError, FeatureStoreError, OnlineStoreError
 from features.store import FeatureStore
 
@@ -105,7 +105,7 @@ def stop(settings: Settings, *, clean: bool = False) -> None:
     """Stops Airflow and the embedded Cassandra; with clean, removes .state."""
     local_airflow().stop()
     if settings.online.embedded:
-        embedded_node(settings).stop()
+        stop_embedded()
     print("Airflow and Cassandra are stopped")
     if clean and STATE.exists():
         shutil.rmtree(STATE)

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from features.config import Settings
 from features.embedded.disk import explained
 from features.embedded.locking import exclusive
 from features.embedded.node_files import NodeFiles, NodeRecord
@@ -20,17 +19,20 @@ from features.embedded.node_launch import (
     READY_SECONDS,
     TERMINATE_SECONDS,
     Launch,
+    await_first_role,
     await_ready,
+    kill,
     launch,
     own_data,
     terminate,
 )
 from features.embedded.processes import is_running
+from features.embedded.ring import Ring
+from features.embedded.security import OPEN, Certificates, Security
 from features.errors import PlatformError, UsageError
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_STATE_DIR = Path(".state/cassandra")
 # Longer than another process's start may take, a first download of jars aside.
 _CONTROL_SECONDS = READY_SECONDS + 2 * TERMINATE_SECONDS
 
@@ -40,6 +42,8 @@ class Status:
     """What is known of a node. `pid` and `uptime_seconds` are None where it does not run.
 
     `port` is where it listens, or would; 0 where it was left to the first start, which is still to come.
+    `jmx_port` is on 127.0.0.1, for processes of this machine, without a password; 0 where it does not run.
+    `security` is what it demands of clients, or would; `certificates`, for those over TLS.
     """
 
     running: bool
@@ -49,6 +53,9 @@ class Status:
     state_dir: Path
     log: Path
     uptime_seconds: float | None
+    jmx_port: int
+    security: Security
+    certificates: Certificates | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +68,9 @@ class CassandraNode:
         port: CQL; 0 lets the first start choose a free one, which is kept as long as it stays free.
         heap_mb: heap of the JVM in MiB; the process takes about 450 MiB more.
         options: settings of cassandra.yaml that win over the generated ones, at the next start.
+        security: what it demands of clients, at the next start.
+        tls_dir: where its certificates are, or will be; None: `tls` in its folder. A reset keeps them.
+        ring: the cluster that it is of (`CassandraCluster` sets it); None: it is alone.
 
     Raises:
         UsageError: the host is not loopback, the port is none, or the heap is too small.
@@ -71,6 +81,9 @@ class CassandraNode:
     port: int = 9042
     heap_mb: int = 512
     options: Mapping[str, object] = field(default_factory=dict, hash=False)
+    security: Security = OPEN
+    tls_dir: Path | None = None
+    ring: Ring | None = None
 
     def __post_init__(self) -> None:
         if not _is_loopback(self.host):
@@ -87,9 +100,30 @@ class CassandraNode:
         record = self._files.read_record()
         if record is None or not _runs(record):
             port = self.port or (record.port if record else 0)
-            return self._status(pid=None, host=self.host, port=port, uptime_seconds=None)
-        uptime = max(0.0, time.time() - record.started_at)
-        return self._status(pid=record.pid, host=record.host, port=record.port, uptime_seconds=uptime)
+            return Status(
+                running=False,
+                pid=None,
+                host=self.host,
+                port=port,
+                state_dir=self.state_dir,
+                log=self._files.log,
+                uptime_seconds=None,
+                jmx_port=0,
+                security=self.security,
+                certificates=self._certificates if self.security.tls else None,
+            )
+        return Status(
+            running=True,
+            pid=record.pid,
+            host=record.host,
+            port=record.port,
+            state_dir=self.state_dir,
+            log=self._files.log,
+            uptime_seconds=max(0.0, time.time() - record.started_at),
+            jmx_port=record.jmx_port,
+            security=record.security,
+            certificates=Certificates(folder=Path(record.tls_dir)) if record.tls else None,
+        )
 
     def start(self, progress: Callable[[str], None] = lambda _: None) -> Status:
         """Starts the node, or finds it running, and returns once it answers CQL. It outlives this process.
@@ -103,15 +137,25 @@ class CassandraNode:
         with self._control():
             record = self._files.read_record()
             if record is not None and _runs(record):
-                self._require_same_address(record)
+                self._require_same(record)
                 await_ready(record, self._files, progress)
+                self._await_first_role(record, progress)
                 progress(f"Cassandra already runs on {record.host}:{record.port} (pid {record.pid})")
                 return self.status()
             began = time.monotonic()
-            asked = Launch(host=self.host, port=self.port, heap_mb=self.heap_mb, options=self.options)
+            asked = Launch(
+                host=self.host,
+                port=self.port,
+                heap_mb=self.heap_mb,
+                options=self.options,
+                security=self.security,
+                certificates=self._certificates,
+                ring=self.ring,
+            )
             record = launch(asked, self._files, progress)
             try:
                 await_ready(record, self._files, progress)
+                self._await_first_role(record, progress)
             except PlatformError:
                 terminate(record)
                 raise
@@ -131,8 +175,20 @@ class CassandraNode:
                 self._terminate()
         return self.status()
 
+    def kill(self) -> Status:
+        """Ends the process as a crash would, by SIGKILL, for tests of what then happens. Its data stays.
+
+        Raises:
+            PlatformError: it did not end.
+        """
+        with self._control():
+            record = self._files.read_record()
+            if record is not None:
+                kill(record)
+        return self.status()
+
     def reset(self) -> Status:
-        """Stops the node and deletes its data, its log and the port it chose. Other files in its folder stay.
+        """Stops the node and deletes its data, its log and the port it chose. Other files stay, certificates too.
 
         Raises:
             PlatformError: it does not stop, or its files cannot be deleted.
@@ -143,6 +199,10 @@ class CassandraNode:
                 os.close(own_data(self._files))
                 self._files.delete()
         return self.status()
+
+    @property
+    def _certificates(self) -> Certificates:
+        return Certificates(folder=self.tls_dir or self.state_dir / "tls")
 
     @property
     def _files(self) -> NodeFiles:
@@ -160,59 +220,26 @@ class CassandraNode:
         if record is not None:
             terminate(record)
 
-    def _status(self, *, pid: int | None, host: str, port: int, uptime_seconds: float | None) -> Status:
-        return Status(
-            running=pid is not None,
-            pid=pid,
-            host=host,
-            port=port,
-            state_dir=self.state_dir,
-            log=self._files.log,
-            uptime_seconds=uptime_seconds,
-        )
+    def _await_first_role(self, record: NodeRecord, progress: Callable[[str], None]) -> None:
+        # In a cluster it takes a quorum of nodes, which may be still to start.
+        if self.ring is None:
+            await_first_role(record, self._files, progress)
 
-    def _require_same_address(self, running: NodeRecord) -> None:
+    def _require_same(self, running: NodeRecord) -> None:
         if (self.host, self.port or running.port) != (running.host, running.port):
             raise PlatformError(
                 f"the Cassandra of {self.state_dir} already runs on {running.host}:{running.port} (pid {running.pid}), "
                 f"not on {self.host}:{self.port}; stop it first, or name another folder"
             )
-
-
-def embedded_node(settings: Settings, state_dir: Path | None = None) -> CassandraNode:
-    """The node that serves these settings from this machine.
-
-    Args:
-        settings: conf, with one loopback host and `online.embedded` on.
-        state_dir: the node's folder; None means `.state/cassandra` in the working folder, beside `conf`.
-
-    Raises:
-        UsageError: conf names a real cluster, or no Cassandra: nothing embedded starts.
-    """
-    online = settings.online
-    nothing = f"nothing embedded starts for environment {settings.env!r}:"
-    if online.type != "cassandra":
-        raise UsageError(f"{nothing} online.type is {online.type!r}; it needs no server")
-    strangers = [host for host in online.hosts if not _is_loopback(_address(host))]
-    if strangers:
-        raise UsageError(
-            f"{nothing} online.hosts names a real cluster ({', '.join(strangers)}), which is run elsewhere"
-        )
-    if not online.embedded:
-        raise UsageError(
-            f"{nothing} online.embedded is false; set it to true in conf, or use --env with one where it is"
-        )
-    if len(online.hosts) != 1:
-        raise UsageError(f"{nothing} it is one node, but online.hosts has {len(online.hosts)}; name just 127.0.0.1")
-    return CassandraNode(state_dir=state_dir or DEFAULT_STATE_DIR, host=_address(online.hosts[0]), port=online.port)
+        if self.security != running.security:
+            raise PlatformError(
+                f"the Cassandra of {self.state_dir} already runs with {running.security} (pid {running.pid}), not with "
+                f"{self.security}; stop it first, or ask for what it has"
+            )
 
 
 def _runs(record: NodeRecord) -> bool:
     return is_running(record.pid, record.mark)
-
-
-def _address(host: str) -> str:
-    return "127.0.0.1" if host == "localhost" else host
 
 
 def _is_loopback(host: str) -> bool:

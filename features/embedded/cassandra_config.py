@@ -147,6 +147,7 @@ def jvm_command(
     temporary_dir: Path,
     jmx_port: int,
     class_archive: Sequence[str] = (),
+    properties: Mapping[str, object] | None = None,
 ) -> list[str]:
     """The command that starts a node in the foreground.
 
@@ -161,6 +162,7 @@ def jvm_command(
         temporary_dir: where native libraries are unpacked.
         jmx_port: loopback only.
         class_archive: the JVM's options about its class archive.
+        properties: of Java, that win over those here.
     """
     flags = [
         f"-Xms{heap_mb}m",
@@ -184,7 +186,7 @@ def jvm_command(
         flags += ["--add-exports", f"{module}=ALL-UNNAMED"]
     for module in _OPENS:
         flags += ["--add-opens", f"{module}=ALL-UNNAMED"]
-    properties = {
+    chosen: dict[str, object] = {
         "java.io.tmpdir": temporary_dir,
         "java.net.preferIPv4Stack": "true",
         "jdk.attach.allowAttachSelf": "true",
@@ -199,5 +201,5 @@ def jvm_command(
         "cassandra.superuser_setup_delay_ms": 0,
         "cassandra.shutdown_announce_in_ms": 0,
     }
-    flags += [f"-D{name}={value}" for name, value in properties.items()]
+    flags += [f"-D{name}={value}" for name, value in (chosen | dict(properties or {})).items()]
     return [str(java), *flags, "-cp", ":".join(map(str, jars)), _MAIN_CLASS]

@@ -6,6 +6,8 @@ import shutil
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from features.embedded.security import Security
+
 _INTERESTING = ("ERROR", "Exception", "Caused by", "Error:", "No space left")
 
 
@@ -14,7 +16,8 @@ class NodeRecord:
     """What was started: enough to find, judge and stop it from any other process.
 
     `started_at` is in seconds since 1970, UTC. `log_from` is the size that the log had before, in bytes;
-    `archive` is its class archive, `archive_part` where it writes one when it ends.
+    `archive` is its class archive, `archive_part` where it writes one when it ends. `jmx_port` is on 127.0.0.1,
+    whatever `host` is. `tls_dir` holds its certificates, where it speaks TLS.
     """
 
     pid: int
@@ -27,6 +30,15 @@ class NodeRecord:
     log_from: int
     archive: str
     archive_part: str | None
+    passwords: bool = False
+    tls: bool = False
+    client_certificates: bool = False
+    tls_dir: str = ""
+
+    @property
+    def security(self) -> Security:
+        """What it demands of clients."""
+        return Security(passwords=self.passwords, tls=self.tls, client_certificates=self.client_certificates)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +56,11 @@ class NodeFiles:
     def temporary(self) -> Path:
         """Unpacked native libraries, of no use after a stop."""
         return self.folder / "tmp"
+
+    @property
+    def superuser(self) -> Path:
+        """Marks data in which the first role was made, which a node with passwords does a moment after it answers."""
+        return self.storage / "superuser-made"
 
     @property
     def config(self) -> Path:
@@ -100,8 +117,9 @@ class NodeFiles:
         """The process that was started last, running or not; None where none was, or its record is damaged."""
         try:
             content = json.loads(self.record_path.read_text(encoding="utf-8"))
-            return NodeRecord(**{field.name: content[field.name] for field in fields(NodeRecord)})
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            known = {field.name for field in fields(NodeRecord)}
+            return NodeRecord(**{name: value for name, value in content.items() if name in known})
+        except (FileNotFoundError, ValueError, AttributeError, TypeError):
             return None
 
     def write_record(self, record: NodeRecord) -> None:
@@ -113,6 +131,14 @@ class NodeFiles:
     def log_size(self) -> int:
         """Bytes in the log now: what is beyond them later is of a later start."""
         return self.log.stat().st_size if self.log.exists() else 0
+
+    def log_since(self, log_from: int) -> str:
+        """The log from that byte on."""
+        return "\n".join(_lines(self.log, log_from))
+
+    def has_rolled_since(self, moment: float) -> bool:
+        """Whether older parts of the log were put aside, or are gone, since that moment in seconds since 1970."""
+        return any(path.stat().st_mtime >= moment for path in self.folder.glob(f"{self.log.name}.*"))
 
     def last_words(self, log_from: int, *, limit: int = 8) -> list[str]:
         """The lines of the JVM's output and, from that byte on, of the log that best say why a start failed."""

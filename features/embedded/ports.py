@@ -1,4 +1,4 @@
-"""TCP ports on a loopback address: which are free, who has one, and whether CQL is answered there."""
+"""TCP ports on a loopback address: which are free, and who has one."""
 
 import errno
 import socket
@@ -7,9 +7,6 @@ from pathlib import Path
 from features.embedded.processes import pids_with_open
 
 _LISTENING = "0A"
-# An OPTIONS request in version 4 of CQL's native protocol: asked before any authentication.
-_OPTIONS = bytes([4, 0, 0, 0, 5, 0, 0, 0, 0])
-_SUPPORTED = 6
 
 
 def is_free(host: str, port: int) -> bool:
@@ -49,16 +46,3 @@ def holder(port: int) -> int | None:
                 inodes.add(f"socket:[{fields[9]}]")
     pids = pids_with_open(inodes) if inodes else []
     return pids[0] if pids else None
-
-
-def answers_cql(host: str, port: int, *, timeout_seconds: float = 2.0) -> bool:
-    """Whether a CQL server there is ready for clients."""
-    try:
-        with socket.create_connection((host, port), timeout=timeout_seconds) as connection:
-            connection.settimeout(timeout_seconds)
-            connection.sendall(_OPTIONS)
-            header = connection.recv(9)
-    except OSError:
-        return False
-    # Byte 0 is the version with the response bit, byte 4 the opcode.
-    return len(header) >= 5 and bool(header[0] & 0x80) and header[4] == _SUPPORTED

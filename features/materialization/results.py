@@ -31,6 +31,31 @@ class LoadResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LoadPlan:
+    """What a load would do.
+
+    Attributes:
+        view: its reference.
+        position, checkpoint: the log's, and the one that is online.
+        rows, deleted: keys that are written, and deleted; of a full load, those that the log lacks are not counted.
+        files, bytes: of the log that are read at most, the latter without those that only hold older rows.
+        path, reason: how the store is written, and why; None: there is nothing to write.
+        engine: what finds the rows.
+    """
+
+    view: str
+    position: int
+    checkpoint: int
+    rows: int = 0
+    deleted: int = 0
+    files: int = 0
+    bytes: int = 0
+    path: str | None = None
+    reason: str = ""
+    engine: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MaterializeResult:
     """A build, the builds of past intervals that came before it, and the load that followed."""
 

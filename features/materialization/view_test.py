@@ -26,7 +26,7 @@ from features.materialization.build import Builder
 from features.materialization.build_comparison import check_equal
 from features.materialization.load import Loader
 from features.registry import Registry
-from features.stores.base import OnlineRow, Read
+from features.stores.base import OnlineRow, Read, rows_of
 from features.stores.delta import AVAILABLE, CREATED, EVENT, INTERVAL, FeatureLog
 from features.stores.memory import MemoryStore
 
@@ -233,7 +233,7 @@ def _check_online(trial: _Trial, rows: "DataFrame") -> int:
     selection = Selection(view=view, features=tuple(view.features), columns=names)
     wanted = as_of_join(spine.withColumnRenamed("last", EVENT), rows, selection).toArrow().to_pylist()
     keys = tuple(tuple(row[key] for key in view.join_keys) for row in wanted)
-    (read,) = store.read([Read(view=view, features=names, keys=keys)])
+    read = rows_of(*store.read([Read(view=view, features=names, keys=keys)]))
     for row, online in zip(wanted, read, strict=True):
         expected = tuple(row[name] for name in names)
         found = _served(online, view, to_micros(row[EVENT]), len(names))

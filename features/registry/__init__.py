@@ -1,7 +1,17 @@
 """The registry: what was defined, run, loaded and pinned, in SQL. The only package that imports SQLAlchemy."""
 
 from features.registry.plan import Change, Plan
-from features.registry.records import AuditEntry, Commit, IntervalOutcome, LedgerEntry, Run, StoredManifest
+from features.registry.records import (
+    AuditEntry,
+    Commit,
+    IntervalOutcome,
+    LedgerEntry,
+    RolloutEntry,
+    Run,
+    ShadowTotal,
+    StoredManifest,
+    Switch,
+)
 from features.registry.registry import Registry
 
 __all__ = [
@@ -12,6 +22,9 @@ __all__ = [
     "LedgerEntry",
     "Plan",
     "Registry",
+    "RolloutEntry",
     "Run",
+    "ShadowTotal",
     "StoredManifest",
+    "Switch",
 ]

@@ -1,4 +1,4 @@
-"""The audit log: every apply, hold, release and checkpoint reset."""
+"""The audit log: every apply, switch of versions, hold, release, checkpoint reset and drop."""
 
 import getpass
 from collections.abc import Mapping

@@ -105,7 +105,8 @@ def _aggregation_changes(old: Json, new: Json) -> Iterator[str]:
 
 
 def _metadata_changes(old: Json, new: Json) -> Iterator[str]:
-    plain = {key: value for key, value in new.items() if key not in _PARTS}
+    # Only some on-demand views have pins: their end is told too.
+    plain = {key: value for key, value in ({"pins": None} | new).items() if key not in _PARTS}
     yield from _fields("", {key: old.get(key) for key in plain}, plain)
     for part, word in _PARTS.items():
         before, after = old.get(part, {}), new.get(part, {})

@@ -1,5 +1,6 @@
 """Load checkpoints: the last log position that an online store holds, verified."""
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, insert, select, update
@@ -17,6 +18,12 @@ class Checkpoints(Part):
         """The last log position that was loaded and verified; 0 before the first load."""
         with self._database.read() as connection:
             return connection.scalar(select(checkpoints.c.log_position).where(_at(view, target))) or 0
+
+    def loads(self, *, target: str) -> dict[str, datetime]:
+        """View version, as `name@version`, to when its checkpoint last moved, of all that is loaded into a target."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(checkpoints).where(checkpoints.c.target == target)).all()
+        return {f"{row.view}@{row.version}": row.moved_at for row in rows}
 
     def move_checkpoint(self, view: AppliedView, *, target: str, position: int) -> None:
         """Move a checkpoint forward; to a position that it has reached or passed, nothing happens."""

@@ -24,7 +24,8 @@ from features.registry.lookups import (
 )
 from features.registry.plan import Plan
 from features.registry.planning import Step, check_golden_rows, plan_steps, read_definitions
-from features.registry.schema import definition_versions, ledger
+from features.registry.rollout_rows import begin_next_generation, follow_apply
+from features.registry.schema import checkpoints, definition_versions, ledger, rollouts
 from features.registry.schema import definitions as names
 from features.registry.state import ON_DEMAND, SERVICE, VIEW, Name, State, Stored, StoredVersion
 
@@ -69,6 +70,7 @@ class DefinitionVersions(Part):
             for step in steps:
                 _carry_out(connection, step, actor=by)
             if steps:
+                begin_next_generation(connection)
                 record_audit(connection, actor=by, action="apply", detail={"changes": plan.to_dict()["changes"]})
         return plan
 
@@ -155,12 +157,23 @@ def _read_state(connection: Connection) -> State:
             metadata=row.metadata,
             built=built_ranges.get((row.name, row.version)) if row.kind == VIEW else None,
         )
+    online = _live_versions(connection)
     return {
         (row.kind, row.name): Stored(
-            current=row.current_version, removed_at=row.removed_at, versions=found[row.kind, row.name]
+            current=row.current_version,
+            removed_at=row.removed_at,
+            versions=found[row.kind, row.name],
+            serving=online.get(row.name) if row.kind == VIEW else None,
         )
         for row in connection.execute(select(names))
     }
+
+
+def _live_versions(connection: Connection) -> dict[str, int]:
+    """The live version of each view, where some online store holds it."""
+    loaded = (checkpoints.c.view == rollouts.c.view) & (checkpoints.c.version == rollouts.c.live)
+    query = select(rollouts.c.view, rollouts.c.live).join(checkpoints, loaded).distinct()
+    return {row.view: row.live for row in connection.execute(query)}
 
 
 def _carry_out(connection: Connection, step: Step, *, actor: str) -> None:
@@ -188,3 +201,5 @@ def _carry_out(connection: Connection, step: Step, *, actor: str) -> None:
         )
     else:
         connection.execute(update(definition_versions).filter_by(**version).values(metadata=wanted.metadata))
+    if change.object == VIEW:
+        follow_apply(connection, change.name, change.version, actor=actor)

@@ -1,6 +1,7 @@
 """Finding versions by reference, with errors that suggest the nearest name."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select
@@ -19,13 +20,13 @@ AnyView = AppliedView | AppliedOnDemandView
 
 def find_view(connection: Connection, reference: Reference) -> AppliedView:
     """The view version of a reference, whatever feature it names. Raises: NotFoundError."""
-    row = _find(connection, VIEW, reference)
+    row = find_row(connection, VIEW, reference)
     return applied_view(row.content, row.metadata, version=row.version)
 
 
 def find_on_demand_view(connection: Connection, reference: Reference) -> AppliedOnDemandView:
     """The on-demand view version of a reference, whatever feature it names. Raises: NotFoundError."""
-    return on_demand_view(connection, _find(connection, ON_DEMAND, reference))
+    return on_demand_view(connection, find_row(connection, ON_DEMAND, reference))
 
 
 def on_demand_view(connection: Connection, row: Row[Any]) -> AppliedOnDemandView:
@@ -37,7 +38,22 @@ def on_demand_view(connection: Connection, row: Row[Any]) -> AppliedOnDemandView
 
 def find_service(connection: Connection, reference: Reference) -> AppliedService:
     """The service version of a reference. Raises: NotFoundError."""
-    return applied_service(_find(connection, SERVICE, reference))
+    return applied_service(find_row(connection, SERVICE, reference))
+
+
+def find_row(connection: Connection, kind: str, reference: Reference) -> Row[Any]:
+    """The row of a definition's version: content, metadata and `current_version`. Raises: NotFoundError."""
+    rows = connection.execute(_versions(kind).where(definitions.c.name == reference.name)).all()
+    if not rows:
+        raise NotFoundError.of(kind, reference.name, _names(connection, kind))
+    known = ", ".join(f"{row.name}@{row.version}" for row in rows)
+    if reference.version is None and rows[0].removed_at is not None:
+        raise NotFoundError(f"{kind} {reference.name!r} is no longer in code; its versions are kept: {known}")
+    wanted = rows[0].current_version if reference.version is None else reference.version
+    for row in rows:
+        if row.version == wanted:
+            return row
+    raise NotFoundError(f"no version {wanted} of {kind} {reference.name!r}; known: {known}")
 
 
 def current_versions(connection: Connection, kind: str) -> Sequence[Row[Any]]:
@@ -55,12 +71,47 @@ def applied_service(row: Row[Any]) -> AppliedService:
 
 def resolve_features(connection: Connection, features: str | Sequence[str]) -> tuple[Requested, ...]:
     """See Registry.resolve."""
-    references = _named_alone(connection, features) if isinstance(features, str) else _listed(features)
+    service = service_named(connection, features) if isinstance(features, str) else None
+    references = (
+        view_references(connection, features) if service is None else find_service(connection, service).references
+    )
+    return expand_references(references, lambda reference: view_of(connection, reference))
+
+
+def service_named(connection: Connection, text: str) -> Reference | None:
+    """The service that a text alone names, perhaps of a version; None: it names none. Raises: UsageError."""
+    reference = _parse(text)
+    return reference if reference.feature is None and reference.name in _names(connection, SERVICE) else None
+
+
+def view_references(connection: Connection, features: str | Sequence[str]) -> tuple[Reference, ...]:
+    """The views and features that a list, or a text alone, names.
+
+    Raises: NotFoundError: the text names no view; UsageError: there is none, or text that is no reference.
+    """
+    if not isinstance(features, str):
+        return _listed(features)
+    reference = _parse(features)
+    views = _names(connection, VIEW) + _names(connection, ON_DEMAND)
+    if reference.feature is None and reference.name not in views:
+        raise NotFoundError.of("feature service or view", features, _names(connection, SERVICE) + views)
+    return (reference,)
+
+
+def expand_references(references: Iterable[Reference], find: Callable[[Reference], AnyView]) -> tuple[Requested, ...]:
+    """The features that references stand for, in order.
+
+    Args:
+        references: to views and features.
+        find: the version of a view that a reference stands for, whatever feature it names.
+
+    Raises: NotFoundError: a version lacks a feature; UsageError: a feature is asked twice; and what `find` raises.
+    """
     views: dict[tuple[str, int | None], AnyView] = {}
     found: list[Requested] = []
     asked_by: dict[tuple[str, str], Reference] = {}
     for reference in references:
-        view = views.get((reference.name, reference.version)) or _view_of(connection, reference)
+        view = views.get((reference.name, reference.version)) or find(reference)
         views[reference.name, reference.version] = view
         for item in _expand(view, reference):
             key = (item.view.reference, item.feature.name)
@@ -74,46 +125,26 @@ def resolve_features(connection: Connection, features: str | Sequence[str]) -> t
     return tuple(found)
 
 
-def parse_exact(reference: str, *, kind: str) -> Reference:
-    """`name` or `name@version`. Raises: UsageError: it is neither."""
-    parsed = _parse(reference)
-    if parsed.feature is not None:
-        raise UsageError(f"{reference!r} names a feature; give a {kind}: {parsed.name!r}")
-    return parsed
-
-
-def _named_alone(connection: Connection, text: str) -> tuple[Reference, ...]:
-    """A service's features; or the one view or feature that the text names, if no service has the name."""
-    reference = _parse(text)
-    if reference.feature is not None:
-        return (reference,)
-    services, views = _names(connection, SERVICE), _names(connection, VIEW) + _names(connection, ON_DEMAND)
-    if reference.name in services:
-        return find_service(connection, reference).references
-    if reference.name in views:
-        return (reference,)
-    raise NotFoundError.of("feature service or view", text, services + views)
-
-
-def _listed(features: Sequence[str]) -> tuple[Reference, ...]:
-    references = tuple(_parse(text) for text in features)
-    if not references:
-        raise UsageError("features is empty; name a service, or list view:feature references")
-    return references
-
-
-def _view_of(connection: Connection, reference: Reference) -> AnyView:
-    try:
-        if _kind_of(connection, reference.name) == ON_DEMAND:
+def view_of(connection: Connection, reference: Reference) -> AnyView:
+    """The version of a view, on demand or not, that a reference stands for. Raises: NotFoundError, UsageError."""
+    with telling(connection, reference):
+        if kind_of(connection, reference.name) == ON_DEMAND:
             return find_on_demand_view(connection, reference)
         return find_view(connection, reference)
+
+
+@contextmanager
+def telling(connection: Connection, reference: Reference) -> Iterator[None]:
+    """Has errors say which reference is not found, and that a service has its name if so."""
+    try:
+        yield
     except NotFoundError as exc:
         if reference.feature is None and reference.name in _names(connection, SERVICE):
             raise UsageError(f"{str(reference)!r} is a feature service; give it alone, not in a list") from exc
         raise NotFoundError(f"{str(reference)!r}: {exc}") from exc
 
 
-def _kind_of(connection: Connection, name: str) -> str:
+def kind_of(connection: Connection, name: str) -> str:
     """Whether a name is a view or an on-demand view; had it been both in turn, what it is in code.
 
     Raises: NotFoundError: it is neither.
@@ -124,6 +155,21 @@ def _kind_of(connection: Connection, name: str) -> str:
     if not found:
         raise NotFoundError.of(VIEW, name, _names(connection, VIEW) + _names(connection, ON_DEMAND))
     return str(found[0][2])
+
+
+def parse_exact(reference: str, *, kind: str) -> Reference:
+    """`name` or `name@version`. Raises: UsageError: it is neither."""
+    parsed = _parse(reference)
+    if parsed.feature is not None:
+        raise UsageError(f"{reference!r} names a feature; give a {kind}: {parsed.name!r}")
+    return parsed
+
+
+def _listed(features: Sequence[str]) -> tuple[Reference, ...]:
+    references = tuple(_parse(text) for text in features)
+    if not references:
+        raise UsageError("features is empty; name a service, or list view:feature references")
+    return references
 
 
 def _expand(view: AnyView, reference: Reference) -> tuple[Requested, ...]:
@@ -143,20 +189,6 @@ def _parse(text: str) -> Reference:
         return parse_reference(text)
     except DefinitionError as exc:
         raise UsageError(str(exc)) from exc
-
-
-def _find(connection: Connection, kind: str, reference: Reference) -> Row[Any]:
-    rows = connection.execute(_versions(kind).where(definitions.c.name == reference.name)).all()
-    if not rows:
-        raise NotFoundError.of(kind, reference.name, _names(connection, kind))
-    known = ", ".join(f"{row.name}@{row.version}" for row in rows)
-    if reference.version is None and rows[0].removed_at is not None:
-        raise NotFoundError(f"{kind} {reference.name!r} is no longer in code; its versions are kept: {known}")
-    wanted = rows[0].current_version if reference.version is None else reference.version
-    for row in rows:
-        if row.version == wanted:
-            return row
-    raise NotFoundError(f"no version {wanted} of {kind} {reference.name!r}; known: {known}")
 
 
 def _names(connection: Connection, kind: str) -> list[str]:

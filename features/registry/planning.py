@@ -110,12 +110,12 @@ def _step(want: Wanted, stored: Stored | None) -> Step | None:
             version=next_version(want, stored),
             details=was_removed + describe_definition(current.content, want.content),
             also=describe_metadata(current.metadata, want.metadata),
-            next_steps=_after_new_version(want, current, next_version(want, stored)),
+            next_steps=_after_new_version(want, stored, next_version(want, stored)),
         )
     also = describe_metadata(known.metadata, want.metadata)
     if known is not current or was_removed:
         details = was_removed + describe_definition(current.content, want.content)
-        steps = _after_restore(want, current, known)
+        steps = _after_restore(want, stored, known)
         return _make("restore", want, version=known.version, details=details, also=also, next_steps=steps)
     if canonical(known.metadata) != canonical(want.metadata):
         return _make("update in place", want, version=known.version, details=also)
@@ -155,17 +155,19 @@ def _removal(name: Name, stored: Stored) -> Change:
     )
 
 
-def _after_new_version(want: Wanted, old: StoredVersion, version: int) -> tuple[str, ...]:
+def _after_new_version(want: Wanted, stored: Stored, version: int) -> tuple[str, ...]:
+    old = stored.versions[stored.current]
     if want.kind == ON_DEMAND and old.content["function"] != want.content["function"]:
         return ("servers and jobs compute it once they have this code; with any other they refuse to",)
     if want.kind != VIEW:
         return ()
     made = applied_view(want.content, want.metadata, version=version)
     tables = f"new tables are made: {made.log_path} offline, {made.online_table} online; version {old.version}'s stay"
-    return (tables, *_backfill(want.name, old))
+    return (tables, *_backfill(want.name, old), *_promotion(want.name, stored, version))
 
 
-def _after_restore(want: Wanted, old: StoredVersion, known: StoredVersion) -> tuple[str, ...]:
+def _after_restore(want: Wanted, stored: Stored, known: StoredVersion) -> tuple[str, ...]:
+    old = stored.versions[stored.current]
     if want.kind != VIEW:
         return ()
     built = f"built over {known.built}" if known.built else "never built"
@@ -173,7 +175,16 @@ def _after_restore(want: Wanted, old: StoredVersion, known: StoredVersion) -> tu
     covered = old.built is None or (
         known.built is not None and known.built.start <= old.built.start and old.built.end <= known.built.end
     )
-    return (tables,) if covered else (tables, *_backfill(want.name, old))
+    again = () if covered else _backfill(want.name, old)
+    return (tables, *again, *_promotion(want.name, stored, known.version))
+
+
+def _promotion(name: str, stored: Stored, version: int) -> tuple[str, ...]:
+    """What brings a version online that is not: apply does not."""
+    if stored.serving in (None, version):
+        return ()
+    promote = f"features promote {name}@{version}"
+    return (f"serving stays on version {stored.serving}; once version {version} is loaded: {promote}",)
 
 
 def _backfill(name: str, old: StoredVersion) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from features.core.rollout import ViewRollout
+from features.core.rollout_counts import ShadowCount
 from features.core.schedule import Interval
 
 RUN_STATUSES = ("built", "unchanged", "empty", "refused", "failed", "loaded")
@@ -111,3 +113,43 @@ class AuditEntry:
     actor: str
     action: str
     detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Switch:
+    """What became of a view's rollout. overridden: the objections that were overridden."""
+
+    before: ViewRollout
+    after: ViewRollout
+    overridden: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether there was anything to change."""
+        return self.before != self.after
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RolloutEntry:
+    """One switch of a view in its history: who made it, and what serving read from then on.
+
+    action: "first" or "apply" (the view was new, or its live version had never been loaded), "promote", "canary",
+    "end canary", "rollback" or "shadow". share: in basis points. overridden: objections that were overridden.
+    """
+
+    at: datetime
+    actor: str
+    action: str
+    live: int
+    candidate: int | None
+    share: int
+    shadow: int | None
+    overridden: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShadowTotal(ShadowCount):
+    """A shadow's counts over all serving processes, since it was switched on, and when they first and last reported."""
+
+    first_at: datetime
+    last_at: datetime

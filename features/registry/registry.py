@@ -10,12 +10,14 @@ from features.registry.checkpoints import Checkpoints
 from features.registry.database import Database
 from features.registry.definitions import DefinitionVersions
 from features.registry.ledger import Ledger
+from features.registry.rollout import Rollouts
+from features.registry.rollout_reads import RolloutReads
 from features.registry.runs import Runs
 from features.registry.training_sets import TrainingSets
 
 
-class Registry(DefinitionVersions, Runs, Ledger, Checkpoints, TrainingSets, AuditLog):
-    """Definitions, runs, the ledger of intervals, load checkpoints, manifests and the audit log of one environment.
+class Registry(DefinitionVersions, Runs, Ledger, Checkpoints, Rollouts, RolloutReads, TrainingSets, AuditLog):
+    """Definitions, runs, the ledger of intervals, loads, rollouts, manifests and the audit log of one environment.
 
     Every method is one transaction, and safe to call from threads and processes at once.
     """

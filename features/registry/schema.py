@@ -160,4 +160,58 @@ audit_log = Table(
     Column("detail", Json, nullable=False),
 )
 
+rollouts = Table(
+    "rollouts",
+    _METADATA,
+    _key("view"),
+    Column("live", BigInteger, nullable=False),
+    Column("candidate", BigInteger),
+    Column("share", BigInteger, nullable=False),
+    Column("salt", Text, nullable=False),
+    Column("shadow", BigInteger),
+    Column("earlier", Json, nullable=False),
+)
+
+serving_generation = Table(
+    "serving_generation", _METADATA, _key("id", BigInteger), Column("generation", BigInteger, nullable=False)
+)
+
+rollout_history = Table(
+    "rollout_history",
+    _METADATA,
+    _key("view"),
+    _key("ordinal", BigInteger),
+    Column("at", Instant, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("live", BigInteger, nullable=False),
+    Column("candidate", BigInteger),
+    Column("share", BigInteger, nullable=False),
+    Column("shadow", BigInteger),
+    Column("overridden", Json, nullable=False),
+)
+
+consumers = Table(
+    "consumers",
+    _METADATA,
+    _key("view"),
+    _key("version", BigInteger),
+    _key("consumer"),
+    Column("last_read_at", Instant, nullable=False),
+)
+
+shadow_counts = Table(
+    "shadow_counts",
+    _METADATA,
+    _key("view"),
+    _key("live", BigInteger),
+    _key("shadow", BigInteger),
+    _key("feature"),
+    Column("compared", BigInteger, nullable=False),
+    Column("different", BigInteger, nullable=False),
+    Column("missing", BigInteger, nullable=False),
+    Column("first_at", Instant, nullable=False),
+    Column("last_at", Instant, nullable=False),
+)
+
 TABLES = tuple(_METADATA.sorted_tables)

@@ -42,11 +42,15 @@ class StoredVersion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stored:
-    """A view or service as the registry holds it."""
+    """A view or service as the registry holds it.
+
+    serving: a view's live version, where some online store holds it.
+    """
 
     current: int
     removed_at: datetime | None
     versions: Mapping[int, StoredVersion]
+    serving: int | None = None
 
     def with_hash(self, hash_: str) -> StoredVersion | None:
         """The version of that hash, if there is one."""

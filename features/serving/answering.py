@@ -1,75 +1,149 @@
-"""From what a store answered to the response: a status for every value, and what is computed of them."""
+"""From what a store answered to the response: a status for every value, and what is computed of them.
 
-from collections.abc import Mapping, Sequence
+Most requests find every row, fresh and without a null. These take no step per value: rows are turned into columns in
+one call, and statuses are not looked at one by one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from itertools import islice
 from typing import Any
 
-from features.core.applied import AppliedView
 from features.core.on_demand import OnDemandFeatureView
 from features.core.request import CompiledRequest
-from features.core.times import duration_micros, from_micros
+from features.core.times import duration_micros
+from features.errors import OnlineStoreError
 from features.serving.on_demand import compute
-from features.serving.request import EntityRow, PlannedRead
-from features.serving.response import OnlineResponse, Status, columns_of
-from features.stores.base import OnlineRow
+from features.serving.request import EntityRow, PlannedRead, ViewPlan
+from features.serving.response import EventTimes, OnlineResponse, Status, columns_of
+from features.stores.base import OnlineRow, ReadAnswer
+
+_PRESENT, _NULL = Status.PRESENT.value, Status.NULL.value
+
+
+@dataclass(frozen=True, slots=True)
+class _JudgedRows:
+    """Beside each entity row its row, or in its place why no value of it counts; and its event time, if it has one."""
+
+    rows: Sequence[OnlineRow | Status]
+    times: Sequence[int | None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
     """Columns of an answer, by name, one item per entity row."""
 
-    values: dict[str, list[Any]] = field(default_factory=dict)
-    statuses: dict[str, list[str]] = field(default_factory=dict)
-    times: dict[str, list[datetime | None]] = field(default_factory=dict)
+    values: dict[str, Sequence[Any]] = field(default_factory=dict)
+    statuses: dict[str, Sequence[str]] = field(default_factory=dict)
+    times: dict[str, Sequence[int | None]] = field(default_factory=dict)
 
 
 def respond(
     compiled: CompiledRequest,
     functions: Sequence[OnDemandFeatureView],
     entity_rows: Sequence[EntityRow],
-    plans: Sequence[PlannedRead],
-    answers: Sequence[Sequence[OnlineRow | None]],
+    plans: Sequence[ViewPlan],
+    answers: Sequence[ReadAnswer],
     now_micros: int,
+    *,
+    defaults: Mapping[str, Any],
+    allow_partial: bool,
 ) -> OnlineResponse:
     """The response to a request.
 
     Args:
         compiled: the request; functions: the code of its on-demand views.
         entity_rows: as they were given, checked.
-        plans, answers: what was read, and beside each read the rows that the store has.
+        plans, answers: what was read, and what the store has of each read, plan by plan.
         now_micros: when lookback is judged.
+        defaults: column to the value that stands for one that is not PRESENT.
+        allow_partial: views whose read failed have the status UNAVAILABLE, instead of failing the request.
 
-    Raises: TransformError: an on-demand function failed.
+    Raises: TransformError: an on-demand function failed; OnlineStoreError: a read did, and `allow_partial` is false.
     """
-    columns = _read_columns(plans, answers, now_micros)
+    columns, errors = _Columns(), dict[str, str]()
+    arms: dict[str, Sequence[str]] = {}
+    rest = iter(answers)
+    for plan in plans:
+        judged = _judge_view(plan, list(islice(rest, len(plan.reads))), now_micros, errors if allow_partial else None)
+        _add_columns(columns, plan, judged)
+        if plan.in_canary:
+            arms[plan.selection.view.name] = plan.arms
     # Without rows there are still columns.
     entities = columns_of(entity_rows) if entity_rows else {name: [] for name in compiled.given_columns}
-    _compute(compiled, functions, columns, entities, len(entity_rows))
+    if compiled.computed:
+        _compute(compiled, functions, columns, entities, len(entity_rows))
     order = compiled.columns
     return OnlineResponse(
         entities=entities,
-        features={column: columns.values[column] for column in order},
+        features={column: _defaulted(columns, column, defaults) for column in order},
         statuses={column: columns.statuses[column] for column in order},
-        event_timestamps={column: columns.times[column] for column in order},
+        event_timestamps=EventTimes({column: columns.times[column] for column in order}),
         types={**compiled.given_columns, **compiled.types},
+        views=compiled.column_views,
+        versions={plan.selection.view.name: plan.versions for plan in plans},
+        arms=arms,
+        errors=errors,
     )
 
 
-def _read_columns(
-    plans: Sequence[PlannedRead], answers: Sequence[Sequence[OnlineRow | None]], now_micros: int
-) -> _Columns:
-    columns = _Columns()
-    for plan, answer in zip(plans, answers, strict=True):
-        rows = [None if place is None else answer[place] for place in plan.places]
-        events = [None if row is None else from_micros(row.event_micros) for row in rows]
-        kept = [row is not None and not _is_expired(row, plan.selection.view, now_micros) for row in rows]
-        for position, column in enumerate(plan.selection.columns):
-            pairs = [_judge(row, position, keep) for row, keep in zip(rows, kept, strict=True)]
-            columns.values[column] = [value for value, _ in pairs]
-            columns.statuses[column] = [status for _, status in pairs]
-            columns.times[column] = list(events)
-    return columns
+def _judge_view(
+    plan: ViewPlan, answers: Sequence[ReadAnswer], now_micros: int, errors: dict[str, str] | None
+) -> _JudgedRows:
+    """What the reads of a view say of each entity row. errors: those met are added; None: the first one is raised."""
+    arms = []
+    for read, answer in zip(plan.reads, answers, strict=True):
+        if isinstance(answer, OnlineStoreError):
+            if errors is None:
+                raise answer
+            errors[read.selection.view.reference] = str(answer)
+            arms.append(_JudgedRows([Status.UNAVAILABLE] * len(read.places), [None] * len(read.places)))
+        else:
+            arms.append(_judge(read, answer, now_micros))
+    if not plan.in_canary:
+        return arms[0]
+    return _JudgedRows(
+        [arms[pick].rows[number] for number, pick in enumerate(plan.picks)],
+        [arms[pick].times[number] for number, pick in enumerate(plan.picks)],
+    )
+
+
+def _judge(read: PlannedRead, answer: Sequence[OnlineRow | None], now_micros: int) -> _JudgedRows:
+    lookback = read.selection.view.lookback
+    oldest = None if lookback is None else now_micros - duration_micros(lookback)
+    rows = answer if read.is_plain else [None if place is None else answer[place] for place in read.places]
+    judged: list[OnlineRow | Status] = []
+    times: list[int | None] = []
+    for row in rows:
+        if row is None:
+            judged.append(Status.NOT_FOUND)
+            times.append(None)
+        else:
+            # A row exactly as old as the lookback still counts.
+            judged.append(row if oldest is None or row.event_micros >= oldest else Status.EXPIRED)
+            times.append(row.event_micros)
+    return _JudgedRows(judged, times)
+
+
+def _add_columns(columns: _Columns, plan: ViewPlan, judged: _JudgedRows) -> None:
+    names = plan.selection.columns
+    whole = [row for row in judged.rows if isinstance(row, OnlineRow)]
+    columns.times.update(dict.fromkeys(names, judged.times))
+    if len(whole) == len(judged.rows):
+        by_feature: Iterable[Sequence[Any]] = ((),) * len(names)
+        if whole:
+            by_feature = zip(*(row.values for row in whole), strict=True)
+        for column, values in zip(names, by_feature, strict=True):
+            columns.values[column] = list(values)
+            columns.statuses[column] = list(map(_status, values)) if None in values else [_PRESENT] * len(whole)
+        return
+    for place, column in enumerate(names):
+        found = [row.values[place] if isinstance(row, OnlineRow) else None for row in judged.rows]
+        columns.values[column] = found
+        columns.statuses[column] = [
+            _status(value) if isinstance(row, OnlineRow) else row.value
+            for row, value in zip(judged.rows, found, strict=True)
+        ]
 
 
 def _compute(
@@ -82,25 +156,32 @@ def _compute(
     """Adds what is computed: PRESENT, or NULL where the function says so. It has no event time of its own."""
     given = {**entities, **columns.values}
     for computed, function in zip(compiled.computed, functions, strict=True):
+        # What is computed of values that could not be read would be another answer, not a part of one.
+        lost = _lost_rows(columns, computed.inputs.values())
         for column, values in compute(computed, function, given, rows).items():
-            columns.values[column] = values
-            columns.statuses[column] = [_status(value) for value in values]
-            columns.times[column] = [None] * rows
+            columns.values[column] = [None if at in lost else value for at, value in enumerate(values)]
+            columns.statuses[column] = [
+                Status.UNAVAILABLE.value if at in lost else _status(value) for at, value in enumerate(values)
+            ]
+            columns.times[column] = (None,) * rows
 
 
-def _is_expired(row: OnlineRow, view: AppliedView, now_micros: int) -> bool:
-    """Whether the row is older than the view's lookback; one exactly as old is not."""
-    return view.lookback is not None and now_micros - row.event_micros > duration_micros(view.lookback)
+def _lost_rows(columns: _Columns, inputs: Iterable[str]) -> frozenset[int]:
+    lost: set[int] = set()
+    for column in inputs:
+        statuses = columns.statuses.get(column, ())
+        if Status.UNAVAILABLE.value in statuses:
+            lost.update(at for at, status in enumerate(statuses) if status == Status.UNAVAILABLE.value)
+    return frozenset(lost)
 
 
-def _judge(row: OnlineRow | None, position: int, keep: bool) -> tuple[Any, str]:
-    if row is None:
-        return None, Status.NOT_FOUND.value
-    if not keep:
-        return None, Status.EXPIRED.value
-    value = row.values[position]
-    return value, _status(value)
+def _defaulted(columns: _Columns, column: str, defaults: Mapping[str, Any]) -> Sequence[Any]:
+    values = columns.values[column]
+    if column not in defaults:
+        return values
+    default = defaults[column]
+    return [v if s == _PRESENT else default for v, s in zip(values, columns.statuses[column], strict=True)]
 
 
 def _status(value: Any) -> str:
-    return (Status.NULL if value is None else Status.PRESENT).value
+    return _NULL if value is None else _PRESENT

@@ -1,68 +1,68 @@
 """Reads features of entities online: one read per view, all at once, what is computed of them, and statuses."""
 
 import asyncio
-import time
+import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from threading import Lock
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, TypedDict
 
-from features.core.applied_on_demand import Requested
 from features.core.discovery import Definitions
 from features.core.dtypes import DType
-from features.core.on_demand import OnDemandFeatureView
-from features.core.request import CompiledRequest, compile_request
 from features.core.times import parse_instant, to_micros
-from features.errors import StaleCodeError, UsageError
+from features.errors import UsageError
 from features.serving.answering import respond
-from features.serving.on_demand import find_functions
-from features.serving.request import check_rows, plan_reads
+from features.serving.cache import RowCache
+from features.serving.compiling import Compilations, Features, Prepared, ServingRegistry
+from features.serving.request import NONE, EntityRow, ViewPlan, check_rows, plan_reads
 from features.serving.response import OnlineResponse
-from features.stores.base import OnlineStore
+from features.serving.shadowing import compare_with_shadows, shadowed
+from features.stores.base import OnlineStore, Read, ReadAnswer
 
-Features = str | Sequence[str]
-
-# A server must not remember whatever its callers think of.
-_MAX_COMPILED = 1024
-
-
-class FeatureResolver(Protocol):
-    """The part of the registry that serving needs."""
-
-    def resolve(self, features: str | Sequence[str]) -> Sequence[Requested]:
-        """The features that references, or a service's name, stand for. Raises: NotFoundError, DefinitionError."""
+# Comparisons with shadows that wait for their turn; with more than these, requests go uncompared.
+_MAX_SHADOWS_WAITING = 100
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A request that is ready to be answered: compiled, and the code of its on-demand views."""
+class OnlineOptions(TypedDict, total=False):
+    """What may be said of a request beside its features and rows; see `OnlineClient.get`."""
 
-    compiled: CompiledRequest
-    functions: tuple[OnDemandFeatureView, ...]
+    now: datetime | str | None
+    full_feature_names: bool
+    defaults: Mapping[str, Any]
+    timeout_seconds: float | None
+    allow_partial: bool
+    consumer: str | None
 
 
 class OnlineClient:
     """Answers online requests out of a registry and an online store. Safe to use from threads.
 
-    What a `features` argument stands for is remembered for `cache_seconds`: so long an `apply` may take to be seen.
-    definitions: what the views package defines here, asked for when on-demand features are; None: they are refused.
+    Each view is read at its live version, unless a reference says which; a switch in the registry is followed within
+    about `poll_seconds`, all of an answer at once.
+
+    Args:
+        registry: what names stand for.
+        store: where rows are.
+        definitions: what the views package defines here, asked for when on-demand features are; None: they are refused.
+        poll_seconds: how often the registry is asked whether versions were switched.
+        cache: rows that may be answered again without the store; None: each request reads.
     """
 
     def __init__(
         self,
-        registry: FeatureResolver,
+        registry: ServingRegistry,
         store: OnlineStore,
         *,
         definitions: Callable[[], Definitions] | None = None,
-        cache_seconds: float = 5.0,
+        poll_seconds: float = 1.0,
+        cache: RowCache | None = None,
     ) -> None:
-        self._registry = registry
+        self.cache = cache
         self._store = store
-        self._definitions = definitions
-        self._cache_seconds = cache_seconds
-        self._lock = Lock()
-        self._compiled: dict[tuple[str | tuple[str, ...], bool], tuple[float, _Prepared]] = {}
+        self._compilations = Compilations(registry, definitions=definitions, poll_seconds=poll_seconds)
+        # Of requests, not exact: threads may count at once.
+        self._compared = self._skipped = 0
+        self._host = f"python:{socket.gethostname()}"
 
     def get(
         self,
@@ -71,6 +71,10 @@ class OnlineClient:
         entity_rows: Sequence[Mapping[str, Any]],
         now: datetime | str | None = None,
         full_feature_names: bool = False,
+        defaults: Mapping[str, Any] = NONE,
+        timeout_seconds: float | None = None,
+        allow_partial: bool = False,
+        consumer: str | None = None,
     ) -> OnlineResponse:
         """The latest values of features, for each entity row.
 
@@ -80,22 +84,36 @@ class OnlineClient:
                 columns of on-demand views. A null key matches nothing. Other columns come back untouched.
             now: when lookback is judged, an aware datetime or an ISO string with an offset; None: at present.
             full_feature_names: name columns `view__feature` instead of by the bare feature.
+            defaults: column to the value in place of one that is not PRESENT; statuses stay. On-demand functions see
+                null, as in training.
+            timeout_seconds: by when the store must have answered; None: the store's own setting.
+            allow_partial: answer what could be read; the rest has the status UNAVAILABLE, and `errors` says why.
+            consumer: who asks, as the registry is told once a minute; one of few. None: this machine.
 
         Raises:
             NotFoundError: a reference is unknown.
             SpineError: a row lacks a join key or a request column, or holds one of another type.
-            UsageError: two columns would have one name, or `now` is no instant.
-            OnlineStoreError: the store cannot be reached, or was never loaded.
+            UsageError: two columns would have one name, `now` is no instant, or a default is of no column or its type.
+            OnlineStoreError: the store cannot be reached, was never loaded, or did not answer in time.
             StaleCodeError: the code of an on-demand view here is not what was applied.
             TransformError: an on-demand function raised, or returned something other than it declares.
             PlatformError: what such a function computes with is not installed here.
         """
-        prepared = self._recall(features, full_feature_names) or self._prepare(features, full_feature_names)
-        micros = _now_micros(now)
-        rows = check_rows(prepared.compiled, entity_rows)
-        plans = plan_reads(prepared.compiled, rows)
-        answers = self._store.read([plan.read for plan in plans])
-        return respond(prepared.compiled, prepared.functions, rows, plans, answers, micros)
+        compilations = self._compilations
+        prepared = compilations.recall(features, full_feature_names)
+        if prepared is None:
+            prepared = compilations.prepare(features, full_feature_names)
+        micros, rows, plans, reads = _plan(prepared, entity_rows, now, defaults)
+        if self.cache is None:
+            answers = self._store.read(reads, timeout_seconds=timeout_seconds)
+        else:
+            lookup = self.cache.look_up(reads)
+            answers = lookup.complete(self._store.read(lookup.missing, timeout_seconds=timeout_seconds), self.cache)
+        self._note(prepared, plans, answers, micros, consumer)
+        return respond(
+            prepared.compiled, prepared.functions, rows, plans, answers, micros,
+            defaults=defaults, allow_partial=allow_partial,
+        )  # fmt: skip
 
     async def get_async(
         self,
@@ -104,16 +122,27 @@ class OnlineClient:
         entity_rows: Sequence[Mapping[str, Any]],
         now: datetime | str | None = None,
         full_feature_names: bool = False,
+        defaults: Mapping[str, Any] = NONE,
+        timeout_seconds: float | None = None,
+        allow_partial: bool = False,
+        consumer: str | None = None,
     ) -> OnlineResponse:
         """The same, without blocking the event loop."""
         prepared = await self._prepared(features, full_feature_names)
-        micros = _now_micros(now)
-        rows = check_rows(prepared.compiled, entity_rows)
-        plans = plan_reads(prepared.compiled, rows)
-        answers = await self._store.read_async([plan.read for plan in plans])
-        arguments = (prepared.compiled, prepared.functions, rows, plans, answers, micros)
+        micros, rows, plans, reads = _plan(prepared, entity_rows, now, defaults)
+        if self.cache is None:
+            answers = await self._store.read_async(reads, timeout_seconds=timeout_seconds)
+        else:
+            lookup = self.cache.look_up(reads)
+            found = await self._store.read_async(lookup.missing, timeout_seconds=timeout_seconds)
+            answers = lookup.complete(found, self.cache)
+        self._note(prepared, plans, answers, micros, consumer)
+        answer = partial(
+            respond, prepared.compiled, prepared.functions, rows, plans, answers, micros,
+            defaults=defaults, allow_partial=allow_partial,
+        )  # fmt: skip
         # An author's function may take its time.
-        return await asyncio.to_thread(respond, *arguments) if prepared.functions else respond(*arguments)
+        return await asyncio.to_thread(answer) if prepared.functions else answer()
 
     async def given_columns_async(self, *, features: Features) -> Mapping[str, DType]:
         """The join keys and request columns that entity rows need for these features, and their types.
@@ -122,40 +151,66 @@ class OnlineClient:
         """
         return (await self._prepared(features, True)).compiled.given_columns
 
-    async def _prepared(self, features: Features, full_feature_names: bool) -> _Prepared:
-        recalled = self._recall(features, full_feature_names)
+    def counters(self) -> Mapping[str, float]:
+        """What a monitor may want to know, by name, since the client was opened; the cache's if it has one."""
+        found = {"shadow_compared": self._compared, "shadow_skipped": self._skipped}
+        if self.cache is not None:
+            counts = self.cache.counts
+            found |= {"cache_hits": counts.hits, "cache_misses": counts.misses, "cache_rows": counts.rows}
+        return found
+
+    def close(self) -> None:
+        """Tell the registry what was read since the last minute. The store is left open."""
+        self._compilations.close()
+
+    async def _prepared(self, features: Features, full_feature_names: bool) -> Prepared:
+        recalled = self._compilations.recall(features, full_feature_names)
         if recalled is not None:
             return recalled
-        return await asyncio.to_thread(self._prepare, features, full_feature_names)
+        return await asyncio.to_thread(self._compilations.prepare, features, full_feature_names)
 
-    def _recall(self, features: Features, full_feature_names: bool) -> _Prepared | None:
-        with self._lock:
-            until, prepared = self._compiled.get((_hashable(features), full_feature_names), (0.0, None))
-        return prepared if time.monotonic() < until else None
-
-    def _prepare(self, features: Features, full_feature_names: bool) -> _Prepared:
-        compiled = compile_request(self._registry.resolve(features), full_feature_names=full_feature_names)
-        prepared = _Prepared(compiled, find_functions(compiled, self._code()) if compiled.computed else ())
-        with self._lock:
-            if len(self._compiled) >= _MAX_COMPILED:
-                self._compiled.clear()
-            until = time.monotonic() + self._cache_seconds
-            self._compiled[_hashable(features), full_feature_names] = (until, prepared)
-        return prepared
-
-    def _code(self) -> Definitions:
-        if self._definitions is None:
-            raise StaleCodeError("this client was opened without a views package, so it computes no on-demand features")
-        return self._definitions()
-
-
-def _hashable(features: Features) -> str | tuple[str, ...]:
-    if isinstance(features, str):
-        return features
-    if not isinstance(features, Sequence) or not all(isinstance(reference, str) for reference in features):
-        raise UsageError(f"features must be a service's name or a list of references, got {features!r}")
-    return tuple(features)
+    def _note(
+        self,
+        prepared: Prepared,
+        plans: Sequence[ViewPlan],
+        answers: Sequence[ReadAnswer],
+        now_micros: int,
+        consumer: str | None,
+    ) -> None:
+        """Remember which versions were read, and have shadows compared."""
+        for plan in plans:
+            for version in plan.versions:
+                self._compilations.reads.add(
+                    view=plan.selection.view.name, version=version, consumer=consumer or self._host
+                )
+        if not prepared.serving.shadows:
+            return
+        flat = [read for plan in plans for read in plan.reads]
+        wanted = {id(read) for read in shadowed(prepared, plans)}
+        live = [(read, answer) for read, answer in zip(flat, answers, strict=True) if id(read) in wanted]
+        tally = self._compilations.shadows
+        compare = partial(compare_with_shadows, prepared, live, self._store, tally, now_micros)
+        if live and self._compilations.run_beside(compare, bound=_MAX_SHADOWS_WAITING):
+            self._compared += 1
+        elif live:
+            self._skipped += 1
 
 
-def _now_micros(now: datetime | str | None) -> int:
-    return to_micros(datetime.now(UTC) if now is None else parse_instant(now, name="now"))
+def _plan(
+    prepared: Prepared, entity_rows: Any, now: datetime | str | None, defaults: Mapping[str, Any]
+) -> tuple[int, Sequence[EntityRow], tuple[ViewPlan, ...], list[Read]]:
+    micros = to_micros(datetime.now(UTC) if now is None else parse_instant(now, name="now"))
+    if defaults:
+        _check_defaults(prepared.compiled.types, defaults)
+    rows = check_rows(prepared.compiled, entity_rows)
+    serving = prepared.serving
+    plans = plan_reads(prepared.compiled, rows, rollouts=serving.rollouts, candidates=serving.candidates)
+    return micros, rows, plans, [read.read for plan in plans for read in plan.reads]
+
+
+def _check_defaults(types: Mapping[str, DType], defaults: Mapping[str, Any]) -> None:
+    for column, value in defaults.items():
+        if column not in types:
+            raise UsageError(f"a default for {column!r}, which is not asked for; columns: {', '.join(types)}")
+        if value is not None and not types[column].accepts(value):
+            raise UsageError(f"the default of {column!r} must be {types[column]}, got {type(value).__name__} {value!r}")

@@ -3,30 +3,66 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
+from types import MappingProxyType
 from typing import Any
 
-from features.core.applied import Selection
+from features.core.applied import AppliedView, Selection
+from features.core.arms import picks_candidate
 from features.core.dtypes import DType
 from features.core.request import CompiledRequest
+from features.core.rollout import ViewRollout
 from features.errors import SpineError
 from features.stores.base import Key, Read
 
 EntityRow = Mapping[str, Any]
 
 # Decimal arithmetic rounds to the context of the thread, unless it is told otherwise.
+NONE: Mapping[str, Any] = MappingProxyType({})
 _WIDE = Context(prec=200, traps=[])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedRead:
-    """One view's part of a request: the read of its distinct keys, and the place of each entity row's key in it.
+    """What is read of one version of a view: its distinct keys, and the place of each entity row's key among them.
 
-    places: None where a part of the key is null, which matches nothing.
+    places: None where a part of the key is null, which matches nothing, or where the other arm answers.
     """
 
     selection: Selection
     read: Read
     places: tuple[int | None, ...]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether each entity row has a key of its own: the answer is then beside them already."""
+        return len(self.read.keys) == len(self.places)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ViewPlan:
+    """One view's part of a request.
+
+    reads: of its live version; while some of the rows fall to a canary, then of the candidate.
+    picks: beside each entity row the number of the read that answers it; empty where there is one.
+    """
+
+    selection: Selection
+    reads: tuple[PlannedRead, ...]
+    picks: tuple[int, ...] = ()
+    in_canary: bool = False
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The versions that are read."""
+        return tuple(read.selection.view.version for read in self.reads)
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Beside each entity row which arm answers it: `live`, or `candidate`."""
+        return tuple(ARMS[pick] for pick in self.picks)
+
+
+ARMS = ("live", "candidate")
 
 
 def check_rows(request: CompiledRequest, entity_rows: Any) -> Sequence[EntityRow]:
@@ -60,23 +96,80 @@ def _reader(request: CompiledRequest, column: str) -> str:
     return f"a request column of {views}"
 
 
-def plan_reads(request: CompiledRequest, entity_rows: Sequence[EntityRow]) -> tuple[PlannedRead, ...]:
-    """Each view's distinct keys, of those columns that it is keyed by.
+def plan_reads(
+    request: CompiledRequest,
+    entity_rows: Sequence[EntityRow],
+    *,
+    rollouts: Mapping[str, ViewRollout] = NONE,
+    candidates: Mapping[str, AppliedView] = NONE,
+) -> tuple[ViewPlan, ...]:
+    """Each view's distinct keys, of those columns that it is keyed by. Views of the same keys share one list of them.
+
+    Args:
+        request: what is asked.
+        entity_rows: of these entities.
+        rollouts, candidates: of the views in canary, by name, their share and the version beside the live one.
 
     Raises: SpineError: a row lacks a join key, or holds one of another type.
     """
-    return tuple(_plan_read(selection, entity_rows) for selection in request.selections)
+    keyed: dict[tuple[tuple[str, DType], ...], _Keys] = {}
+    plans = []
+    for selection in request.selections:
+        columns = tuple(selection.view.join_keys.items())
+        keys = keyed.get(columns)
+        if keys is None:
+            keys = keyed[columns] = _find_keys(columns, entity_rows, selection.view)
+        candidate = candidates.get(selection.view.name)
+        if candidate is None:
+            plans.append(ViewPlan(selection=selection, reads=(_plan_read(selection, keys),)))
+        else:
+            plans.append(_plan_canary(selection, keys, candidate, rollouts[selection.view.name]))
+    return tuple(plans)
 
 
-def _plan_read(selection: Selection, entity_rows: Sequence[EntityRow]) -> PlannedRead:
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """Distinct keys, and the place of each entity row's key among them; None: a part of it is null."""
+
+    distinct: tuple[Key, ...]
+    places: tuple[int | None, ...]
+
+
+def _find_keys(columns: Sequence[tuple[str, DType]], entity_rows: Sequence[EntityRow], view: AppliedView) -> _Keys:
     distinct: dict[Key, int] = {}
     places: list[int | None] = []
-    what = f"a join key of {selection.view.name}"
+    what = f"a join key of {view.name}"
     for number, row in enumerate(entity_rows):
-        key = tuple(_checked(row, number, name, dtype, what) for name, dtype in selection.view.join_keys.items())
+        key = tuple([_checked(row, number, name, dtype, what) for name, dtype in columns])
         places.append(None if None in key else distinct.setdefault(key, len(distinct)))
-    read = Read(view=selection.view, features=tuple(f.name for f in selection.features), keys=tuple(distinct))
-    return PlannedRead(selection=selection, read=read, places=tuple(places))
+    return _Keys(tuple(distinct), tuple(places))
+
+
+def _plan_read(selection: Selection, keys: _Keys) -> PlannedRead:
+    read = Read(view=selection.view, features=tuple(f.name for f in selection.features), keys=keys.distinct)
+    return PlannedRead(selection=selection, read=read, places=keys.places)
+
+
+def _plan_canary(selection: Selection, keys: _Keys, candidate: AppliedView, rollout: ViewRollout) -> ViewPlan:
+    chosen = picks_candidate(rollout, keys.distinct, list(selection.view.join_keys.values()))
+    # A row without a key is nobody's: the live version says that it is not found.
+    picks = tuple(int(place is not None and chosen[place]) for place in keys.places)
+    beside = Selection(view=candidate, features=selection.features, columns=selection.columns)
+    arms = (_only(selection, keys, chosen, False), _only(beside, keys, chosen, True))
+    return ViewPlan(selection=selection, reads=arms, picks=picks, in_canary=True)
+
+
+def _only(selection: Selection, keys: _Keys, chosen: Sequence[bool], arm: bool) -> PlannedRead:
+    """The read of the keys of one arm."""
+    moved: dict[int, int] = {}
+    for place, pick in enumerate(chosen):
+        if pick is arm:
+            moved[place] = len(moved)
+    own = _Keys(
+        tuple(keys.distinct[place] for place in moved),
+        tuple(None if place is None else moved.get(place) for place in keys.places),
+    )
+    return _plan_read(selection, own)
 
 
 def _checked(row: EntityRow, number: int, name: str, dtype: DType, what: str) -> Any:

@@ -1,12 +1,13 @@
 """The answer to an online request."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from features.core.dtypes import DType
+from features.core.times import from_micros
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +24,27 @@ class Status(StrEnum):
     NULL = "NULL"  # the key's row holds no value for the feature
     NOT_FOUND = "NOT_FOUND"  # there is no row for the key
     EXPIRED = "EXPIRED"  # the key's row is older than the view's lookback
+    UNAVAILABLE = "UNAVAILABLE"  # it could not be read, and the request allowed a partial answer
+
+
+class EventTimes(Mapping[str, Sequence[datetime | None]]):
+    """Columns of microseconds since 1970 UTC, seen as instants. They are made when looked at: few callers do."""
+
+    def __init__(self, micros: Mapping[str, Sequence[int | None]]) -> None:
+        self._micros = micros
+
+    def __getitem__(self, column: str) -> list[datetime | None]:
+        return [None if micros is None else from_micros(micros) for micros in self._micros[column]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._micros)
+
+    def __len__(self) -> int:
+        return len(self._micros)
+
+    def micros(self, column: str) -> Sequence[int | None]:
+        """A column as it was read."""
+        return self._micros[column]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,10 +53,15 @@ class OnlineResponse:
 
     entities: the columns of the entity rows as they were given, in the order of the first row; a row without one of
         them has None.
-    features: the requested features, in the order asked; None unless PRESENT.
+    features: the requested features, in the order asked; None, or the default asked for, unless PRESENT.
     statuses: beside each value its status, as one of the words of `Status`.
-    event_timestamps: beside each value the event time of its row, in UTC; None where there is no row.
+    event_timestamps: beside each value the event time of its row, in UTC, also of one that has expired; None where
+        there is no row.
     types: the type of each column; absent for columns that are neither join key nor feature.
+    views: the view of each feature's column, by name.
+    versions: by view the versions that were read: one, or live and candidate while a canary runs.
+    arms: by view in canary, beside each entity row which arm answered it: `live`, or `candidate`.
+    errors: by `view@version` why it could not be read; empty, unless the request allowed a partial answer.
     """
 
     entities: Mapping[str, Sequence[Any]]
@@ -42,6 +69,15 @@ class OnlineResponse:
     statuses: Mapping[str, Sequence[str]]
     event_timestamps: Mapping[str, Sequence[datetime | None]]
     types: Mapping[str, DType]
+    views: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    arms: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    errors: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether some of it could not be read."""
+        return bool(self.errors)
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Column to values: the entity rows' columns first, then the features. The lists are the caller's own."""

@@ -1,12 +1,14 @@
 """What an online store promises. Loads and serving know this protocol, never a vendor."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from features.core.applied import AppliedView
+from features.errors import OnlineStoreError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import DataFrame
 
 # Columns that a load adds to the winners it hands to a store.
@@ -16,6 +18,8 @@ TTL_SECONDS = "_ttl_seconds"
 MAX_TTL_SECONDS = 20 * 365 * 24 * 3600
 
 Key = tuple[Any, ...]
+Batches = Iterator["pa.RecordBatch"]
+Task = Callable[[Batches], Batches]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,8 +35,7 @@ class Read:
     keys: tuple[Key, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class OnlineRow:
+class OnlineRow(NamedTuple):
     """What an online table holds of one key. Times are int64 microseconds since 1970 UTC.
 
     values: in the order asked, as Python values: TIMESTAMP an aware datetime in UTC, lists as lists, decimals with the
@@ -44,12 +47,61 @@ class OnlineRow:
     values: tuple[Any, ...]
 
 
+# Beside the keys of a read the row of each, or None where there is none; or why the read was not answered.
+ReadAnswer = list[OnlineRow | None] | OnlineStoreError
+
+
+def rows_of(answer: ReadAnswer) -> list[OnlineRow | None]:
+    """The rows of a read that was answered. Raises: OnlineStoreError: it was not."""
+    if isinstance(answer, OnlineStoreError):
+        raise answer
+    return answer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadSize:
+    """How much a load may write, at most: keys, and bytes of the log's files that hold their values."""
+
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WritePath:
+    """A way of writing that a store has, by its name, and why a load takes it."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """What a write was given, by its own count: how many rows, and a few of them, to be read back."""
+
+    rows: int
+    sample: "pa.Table"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Written:
-    """How many keys a write put, and how many it deleted."""
+    """How many keys a write put, how many it deleted, and what it was given."""
 
     rows: int
     deleted: int
+    evidence: Evidence | None = field(default=None, compare=False)
+
+
+class WinnerRows(Protocol):
+    """Winners that are known how to compute: lazily, the same ones each time."""
+
+    def to_frame(self) -> "DataFrame":
+        """The rows, in any order."""
+
+    def to_tasks(self, then: "Task", schema: str) -> "DataFrame":
+        """What `then` makes of the rows inside the tasks, as Arrow batches; a frame of that schema.
+
+        Nothing goes through the JVM before it. `then` may be called in many tasks, each with rows of its own.
+        """
 
 
 class OnlineStore(Protocol):
@@ -65,7 +117,21 @@ class OnlineStore(Protocol):
         Raises: OnlineStoreError: the store cannot be reached, or a table of that name has other columns.
         """
 
-    def write(self, view: AppliedView, winners: "DataFrame", *, position: int) -> Written:
+    def drop(self, view: AppliedView) -> bool:
+        """Remove the table of a view version with all its rows; whether it was there.
+
+        Raises: OnlineStoreError: the store cannot be reached.
+        """
+
+    def choose_path(self, view: AppliedView, size: LoadSize, *, wanted: str | None = None) -> WritePath:
+        """The way that a load of that size is written; wanted: which, None: as the settings say.
+
+        Raises: OnlineStoreError: the store cannot be reached; PlatformError: what is wanted cannot be had here.
+        """
+
+    def write(
+        self, view: AppliedView, winners: "DataFrame | WinnerRows", *, position: int, path: str | None = None
+    ) -> Written:
         """Put or delete each row, with a write timestamp made of the position alone; from the executors.
 
         Args:
@@ -73,6 +139,8 @@ class OnlineStore(Protocol):
             winners: one row per key: join keys, event_timestamp, created_timestamp, features, `_delete` (bool, never
                 null: delete the key's row instead) and `_ttl_seconds` (int, null: the row stays).
             position: the log position, `_seq`, that the winners were taken at.
+            path: the name of one that `choose_path` answered; None: the one that needs the least. What is stored is
+                the same by any.
 
         Raises: OnlineStoreError: not every row was acknowledged; writing again is always safe.
         """
@@ -80,10 +148,14 @@ class OnlineStore(Protocol):
     def delete_absent(self, view: AppliedView, keys: "DataFrame", *, position: int) -> int:
         """Delete each stored key that is not in `keys` (its join keys, distinct), at that position; how many."""
 
-    def read(self, requests: Sequence[Read]) -> list[list[OnlineRow | None]]:
-        """For each request a list, beside its keys: the row, or None where there is none. Requests run in parallel."""
+    def read(self, requests: Sequence[Read], *, timeout_seconds: float | None = None) -> list[ReadAnswer]:
+        """An answer to each request: the rows beside its keys, or the error that it met; see `rows_of`.
 
-    async def read_async(self, requests: Sequence[Read]) -> list[list[OnlineRow | None]]:
+        Requests run in parallel, and one that fails leaves the others alone. timeout_seconds: after so long, what is
+        not answered is an error; None: the store's own setting.
+        """
+
+    async def read_async(self, requests: Sequence[Read], *, timeout_seconds: float | None = None) -> list[ReadAnswer]:
         """The same, without blocking the event loop."""
 
     def close(self) -> None:

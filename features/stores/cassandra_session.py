@@ -22,6 +22,7 @@ from cassandra.query import tuple_factory
 
 from features.config import OnlineSettings
 from features.errors import OnlineStoreError
+from features.stores.tls import client_context, explain_tls
 
 # All that the driver raises for reasons outside this code.
 VENDOR_ERRORS = (DriverException, NoHostAvailable, ConnectionException, OSError)
@@ -34,7 +35,7 @@ def connect(settings: OnlineSettings) -> Session:
 
     Raises:
         OnlineStoreError: no host answers within about `timeout_seconds`, or they refuse the credentials.
-        ConfigError: the environment variable of the password is not set.
+        ConfigError: the environment variable of the password is not set, or a file of `online.tls` is not usable.
     """
     _quiet_driver()
     password = settings.password()
@@ -56,6 +57,7 @@ def connect(settings: OnlineSettings) -> Session:
             contact_points=list(settings.hosts),
             port=settings.port,
             auth_provider=authentication,
+            ssl_context=client_context(settings),
             execution_profiles={EXEC_PROFILE_DEFAULT: profile},
             # Pinned: negotiation logs a warning for each version that it gives up.
             protocol_version=_PROTOCOL_VERSION,
@@ -78,11 +80,13 @@ def explain(exc: Exception, settings: OnlineSettings) -> OnlineStoreError:
         if isinstance(cause, AuthenticationFailed | Unauthorized):
             who = f"user {settings.username!r}" if settings.username else "a client without a user name"
             return OnlineStoreError(
-                f"Cassandra at {where} refuses {who} ({_first_line(cause)}); check online.username, its permissions, "
+                f"Cassandra at {where} refuses {who} ({first_line(cause)}); check online.username, its permissions, "
                 "and the password in the variable that online.password_env names"
             )
+        if (why := explain_tls(cause, settings)) is not None:
+            return OnlineStoreError(f"Cassandra at {where} {why}")
     if isinstance(exc, InvalidRequest):
-        text = _first_line(exc)
+        text = first_line(exc)
         if "unconfigured table" in text or "does not exist" in text:
             return OnlineStoreError(f"keyspace {settings.keyspace} at {where}: {text}; run `features apply`, then load")
         return OnlineStoreError(f"Cassandra at {where} refuses the statement: {text}")
@@ -92,9 +96,9 @@ def explain(exc: Exception, settings: OnlineSettings) -> OnlineStoreError:
         return OnlineStoreError(f"Cassandra at {where} does not answer: {_reason(causes)}; {_remedy(settings)}")
     if isinstance(exc, Unavailable):
         return OnlineStoreError(
-            f"Cassandra at {where} has too few live replicas for consistency {settings.consistency}: {_first_line(exc)}"
+            f"Cassandra at {where} has too few live replicas for consistency {settings.consistency}: {first_line(exc)}"
         )
-    return OnlineStoreError(f"Cassandra at {where} failed: {type(exc).__name__}: {_first_line(exc)}")
+    return OnlineStoreError(f"Cassandra at {where} failed: {type(exc).__name__}: {first_line(exc)}")
 
 
 def _quiet_driver() -> None:
@@ -117,7 +121,7 @@ def _reason(causes: list[Exception]) -> str:
         return "timed out"
     if isinstance(cause, NoHostAvailable):
         return "no host is up in the datacenter that online.datacenter names"
-    return _first_line(cause)
+    return first_line(cause)
 
 
 def _remedy(settings: OnlineSettings) -> str:
@@ -133,6 +137,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _first_line(exc: Exception) -> str:
+def first_line(exc: Exception) -> str:
+    """What a driver's error says, cut to its first line."""
     text = str(getattr(exc, "message", None) or exc) or type(exc).__name__
     return text.splitlines()[0][:300]

@@ -1,4 +1,4 @@
-"""Values on their way to the Cassandra driver and back. In tables, instants are bigint microseconds."""
+"""Values of keys on their way back from the driver, and the one form of a decimal that a key may have."""
 
 from collections.abc import Callable
 from datetime import date
@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from features.core.dtypes import DType
-from features.core.times import from_micros, to_micros
+from features.core.times import from_micros
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -14,37 +14,6 @@ if TYPE_CHECKING:
 Convert = Callable[[Any], Any]
 
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
-# The protocol counts the days of a `date` from 2^31 days before 1970, and the driver takes an int as it is.
-_DATE_OFFSET = 1 << 31
-
-
-def bind_column(column: "pa.Array | pa.ChunkedArray", dtype: DType) -> list[Any]:
-    """An Arrow column, as Spark hands it over, as values that the driver binds. Null is None."""
-    import pyarrow as pa
-
-    scalar = dtype.element or dtype
-    arrow = {"timestamp": pa.int64(), "date": pa.int32()}.get(scalar.kind)
-    if arrow is None:
-        return list(column.to_pylist())
-    # Through Python's datetime a column takes ten times as long.
-    numbers = column.cast(pa.list_(arrow) if dtype.is_list else arrow).to_pylist()
-    if scalar.kind == "timestamp":
-        return list(numbers)
-    if dtype.is_list:
-        return [None if days is None else [day + _DATE_OFFSET for day in days] for days in numbers]
-    return [None if day is None else day + _DATE_OFFSET for day in numbers]
-
-
-def bind_key(dtype: DType) -> Convert:
-    """The function that makes a bound value of a Python value of a join key."""
-    if dtype.kind == "timestamp":
-        return to_micros
-    if dtype.kind == "date":
-        return lambda day: day.toordinal() - _EPOCH_ORDINAL + _DATE_OFFSET
-    if dtype.kind == "decimal":
-        # Partitions are found by the bytes of their key, and 1.5 and 1.50 differ in them.
-        return lambda number: rescale(number, dtype)
-    return _same
 
 
 def rescale(number: Decimal | int, dtype: DType) -> Decimal:
@@ -62,14 +31,11 @@ def rescale(number: Decimal | int, dtype: DType) -> Decimal:
 
 
 def read_value(dtype: DType) -> Convert:
-    """The function that makes the Python value of what the driver read; None stays None."""
-    if dtype.element is not None:
-        element = read_value(dtype.element)
-        return lambda items: None if items is None else [element(item) for item in items]
+    """The function that makes the Python value of a key column that the driver read, its instants as bigint."""
     if dtype.kind == "timestamp":
-        return lambda micros: None if micros is None else from_micros(micros)
+        return from_micros
     if dtype.kind == "date":
-        return lambda day: None if day is None else date.fromordinal(day.days_from_epoch + _EPOCH_ORDINAL)
+        return lambda day: date.fromordinal(day.days_from_epoch + _EPOCH_ORDINAL)
     return _same
 
 

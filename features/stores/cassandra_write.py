@@ -1,43 +1,26 @@
 """What the executors of a load do: Arrow batches in, acknowledged statements out."""
 
-import struct
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cassandra import OperationTimedOut, ReadTimeout, Unavailable, WriteTimeout
-from cassandra.cluster import NoHostAvailable, Session
-from cassandra.connection import ConnectionException
-from cassandra.protocol import OverloadedErrorMessage
-from cassandra.query import PreparedStatement
+from cassandra.cluster import Session
 
 from features.config import OnlineSettings
 from features.core.applied import AppliedView
 from features.core.dtypes import DType
 from features.errors import FeatureStoreError, OnlineStoreError
 from features.stores import cql
-from features.stores.base import DELETE, MAX_TTL_SECONDS, TTL_SECONDS
-from features.stores.cassandra_requests import execute_all
 from features.stores.cassandra_session import VENDOR_ERRORS, connect, explain
-from features.stores.cassandra_values import arrow_key_type, bind_column, read_value
+from features.stores.cassandra_values import arrow_key_type, read_value
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Rows that are acknowledged, or sent again, together.
-_CHUNK = 1000
-_ATTEMPTS = 5
-_BACKOFF_SECONDS = 0.5
-_PASSING = (
-    OperationTimedOut, ReadTimeout, WriteTimeout, Unavailable, OverloadedErrorMessage, NoHostAvailable,
-    ConnectionException,
-)  # fmt: skip
+    from features.stores.cassandra_writer import Writer
 
 ERROR = "_error"
 OUTCOME = f"rows bigint, deleted bigint, {ERROR} string"
-
-Bound = list[tuple[Any, ...]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,12 +61,12 @@ def write_rows(plan: WritePlan, batches: "Iterable[pa.RecordBatch]") -> "Iterato
 
     An error is an answer, not an exception: Spark would run the task again, then wrap it into two stack traces.
     """
-    return _send(plan, (_bind_rows(plan, batch) for batch in batches))
+    return _send(plan, batches, lambda writer, batch: writer.write(batch))
 
 
 def delete_keys(plan: WritePlan, batches: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
     """Delete each key of a task, of frames that `read_keys` made; one row of OUTCOME."""
-    return _send(plan, (([], _bind_keys(plan, _checked(batch))) for batch in batches))
+    return _send(plan, map(_checked, batches), lambda writer, batch: writer.delete(batch))
 
 
 def read_keys(plan: WritePlan, ranges: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
@@ -131,75 +114,35 @@ def _checked(batch: "pa.RecordBatch") -> "pa.RecordBatch":
     return batch
 
 
-def _bind_rows(plan: WritePlan, batch: "pa.RecordBatch") -> tuple[Bound, Bound]:
-    """The bound values of the rows to put, and of those to delete: rows past their TTL among them."""
-    import pyarrow.compute as pc
-
-    past = pc.fill_null(pc.less_equal(batch[TTL_SECONDS], 0), False)
-    gone = pc.or_(batch[DELETE], past)
-    puts = batch.filter(pc.invert(gone))
-    # In CQL a TTL of 0 is none.
-    ttl = [0 if t is None or t > MAX_TTL_SECONDS else t for t in puts[TTL_SECONDS].to_pylist()]
-    columns = [bind_column(puts[name], dtype) for name, dtype in plan.columns]
-    rows = list(zip(*columns, [plan.timestamp] * len(ttl), ttl, strict=True))
-    return rows, _bind_keys(plan, batch.filter(gone))
-
-
-def _bind_keys(plan: WritePlan, batch: "pa.RecordBatch") -> Bound:
-    columns = [bind_column(batch[name], dtype) for name, dtype in plan.keys]
-    return list(zip([plan.timestamp] * batch.num_rows, *columns, strict=True))
-
-
-def _send(plan: WritePlan, work: Iterable[tuple[Bound, Bound]]) -> "Iterator[pa.RecordBatch]":
+def _send(
+    plan: WritePlan, batches: "Iterable[pa.RecordBatch]", write: "Callable[[Writer, pa.RecordBatch], None]"
+) -> "Iterator[pa.RecordBatch]":
+    # Not above: who only reads needs neither Arrow nor NumPy.
     import pyarrow as pa
 
-    session: Session | None = None
-    rows = deleted = 0
+    from features.stores.cassandra_writer import Writer
+
+    writer: Writer | None = None
     error: str | None = None
     try:
-        for puts, deletes in work:
+        for batch in batches:
             # Most tasks of a small load are empty: they need no connection.
-            if puts or deletes:
-                session = session or connect(plan.settings)
-                rows += _execute(session, plan, plan.insert, puts)
-                deleted += _execute(session, plan, plan.delete, deletes)
+            if batch.num_rows:
+                writer = writer or Writer(plan)
+                write(writer, batch)
+        if writer is not None:
+            writer.finish()
     except FeatureStoreError as exc:
         error = str(exc)
     finally:
-        if session is not None:
-            session.cluster.shutdown()
+        if writer is not None:
+            writer.close()
+    counts = writer.acknowledged if writer is not None else {}
     yield pa.record_batch(
-        [pa.array([rows], pa.int64()), pa.array([deleted], pa.int64()), pa.array([error], pa.string())],
+        [
+            pa.array([counts.get("put", 0)], pa.int64()),
+            pa.array([counts.get("delete", 0)], pa.int64()),
+            pa.array([error], pa.string()),
+        ],
         names=["rows", "deleted", ERROR],
     )
-
-
-def _execute(session: Session, plan: WritePlan, statement: str, parameters: Bound) -> int:
-    """Execute the statement with each row of parameters, until all are acknowledged; how many."""
-    if parameters:
-        try:
-            prepared = session.prepare(statement)
-        except VENDOR_ERRORS as exc:
-            raise explain(exc, plan.settings) from exc
-        # The same write timestamp makes repeating harmless, so the driver may try another host.
-        prepared.is_idempotent = True
-        for start in range(0, len(parameters), _CHUNK):
-            _execute_chunk(session, plan, prepared, parameters[start : start + _CHUNK])
-    return len(parameters)
-
-
-def _execute_chunk(session: Session, plan: WritePlan, prepared: PreparedStatement, chunk: Sequence[Any]) -> None:
-    try:
-        statements = [prepared.bind(parameters) for parameters in chunk]
-    except (TypeError, ValueError, OverflowError, struct.error) as exc:
-        raise OnlineStoreError(f"a row does not fit {plan.table}: {exc}; rerun the load after correcting it") from exc
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            execute_all(session, statements).result()
-            return
-        except _PASSING as exc:
-            if attempt == _ATTEMPTS:
-                raise explain(exc, plan.settings) from exc
-            time.sleep(_BACKOFF_SECONDS * 2 ** (attempt - 1))
-        except VENDOR_ERRORS as exc:
-            raise explain(exc, plan.settings) from exc

@@ -40,7 +40,7 @@ def create_keyspace(keyspace: str, *, datacenter: str, replication: int) -> str:
 def create_table(keyspace: str, view: AppliedView) -> str:
     """The statement that makes a view version's table."""
     columns = ", ".join(f"{_quote(name)} {cql}" for name, cql in table_columns(view).items())
-    # Loads overwrite most keys again and again: levels keep the copies that a read must merge to one per level.
+    # Loads overwrite most keys again and again: levels keep one copy of a row on disk, and what has just arrived.
     compaction = "{'class': 'UnifiedCompactionStrategy', 'scaling_parameters': 'L4'}"
     return (
         f"CREATE TABLE IF NOT EXISTS {_table(keyspace, view)} ({columns}, PRIMARY KEY (({_names(view.join_keys)}))) "
@@ -59,6 +59,16 @@ def table_comment(view: AppliedView) -> str:
         f"{view.reference}, owner {view.owner}, definition {view.definition_hash}: {view.description}; "
         f"times are bigint microseconds since 1970-01-01 UTC: {', '.join(times)}"
     )
+
+
+def alter_comment(keyspace: str, view: AppliedView) -> str:
+    """The statement that brings a table's comment up to date, after a change of the owner or the description."""
+    return f"ALTER TABLE {_table(keyspace, view)} WITH comment = {_literal(table_comment(view))}"
+
+
+def drop_table(keyspace: str, view: AppliedView) -> str:
+    """The statement that drops a view version's table, where it is there."""
+    return f"DROP TABLE IF EXISTS {_table(keyspace, view)}"
 
 
 def insert(keyspace: str, view: AppliedView) -> str:
@@ -85,6 +95,34 @@ def select_keys(keyspace: str, view: AppliedView) -> str:
         f"SELECT {keys}, WRITETIME({_quote(EVENT)}) FROM {_table(keyspace, view)} "
         f"WHERE token({keys}) > ? AND token({keys}) <= ?"
     )
+
+
+LIST_ROLES = "LIST ROLES"
+
+
+def create_role(role: str) -> str:
+    """The statement that makes a role that cannot log in yet."""
+    return f"CREATE ROLE IF NOT EXISTS {_quote(role)} WITH LOGIN = false AND SUPERUSER = false"
+
+
+def alter_login(role: str, password: str) -> str:
+    """The statement that lets a role log in with this password. It holds the password: never log it."""
+    return f"ALTER ROLE {_quote(role)} WITH PASSWORD = {_literal(password)} AND LOGIN = true"
+
+
+def list_permissions(keyspace: str, role: str) -> str:
+    """The statement that lists what a role was itself granted on a keyspace, not on its tables or all keyspaces."""
+    return f"LIST ALL PERMISSIONS ON KEYSPACE {_quote(keyspace)} OF {_quote(role)} NORECURSIVE"
+
+
+def grant(permission: str, keyspace: str, role: str) -> str:
+    """The statement that lets a role do something in a keyspace, in tables that are still to be made too."""
+    return f"GRANT {permission} ON KEYSPACE {_quote(keyspace)} TO {_quote(role)}"
+
+
+def revoke(permission: str, keyspace: str, role: str) -> str:
+    """The statement that takes it back."""
+    return f"REVOKE {permission} ON KEYSPACE {_quote(keyspace)} FROM {_quote(role)}"
 
 
 def _table(keyspace: str, view: AppliedView) -> str:

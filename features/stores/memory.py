@@ -1,7 +1,7 @@
 """The online store in this process: the protocol's reference, for tests, examples and trying things out."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,21 @@ from features.core.applied import AppliedView
 from features.core.dtypes import DType
 from features.core.times import from_micros, to_micros
 from features.errors import OnlineStoreError
-from features.stores.base import DELETE, TTL_SECONDS, Key, OnlineRow, OnlineStore, Read, Written
+from features.stores.base import (
+    DELETE,
+    TTL_SECONDS,
+    Evidence,
+    Key,
+    LoadSize,
+    OnlineRow,
+    OnlineStore,
+    Read,
+    ReadAnswer,
+    WinnerRows,
+    WritePath,
+    Written,
+)
+from features.stores.winner_rows import SAMPLE, as_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,9 +92,23 @@ class MemoryStore(OnlineStore):
                 )
         return is_new
 
-    def write(self, view: AppliedView, winners: "DataFrame", *, position: int) -> Written:
-        """Put or delete each row at a log position. The frame is collected: it must fit into memory."""
-        return self.apply_rows(view.online_table, _rows(view, winners.toArrow()), position=position)
+    def drop(self, view: AppliedView) -> bool:
+        """Remove the view's table; whether it was there."""
+        with self._lock:
+            self._columns.pop(view.online_table, None)
+            return self._tables.pop(view.online_table, None) is not None
+
+    def choose_path(self, view: AppliedView, size: LoadSize, *, wanted: str | None = None) -> WritePath:
+        """There is one."""
+        return WritePath(name="memory", reason="rows are kept in this process")
+
+    def write(
+        self, view: AppliedView, winners: "DataFrame | WinnerRows", *, position: int, path: str | None = None
+    ) -> Written:
+        """Put or delete each row at a log position. The rows are collected: they must fit into memory."""
+        table = as_rows(winners).to_frame().toArrow()
+        written = self.apply_rows(view.online_table, _rows(view, table), position=position)
+        return replace(written, evidence=Evidence(rows=table.num_rows, sample=table.slice(0, SAMPLE)))
 
     def apply_rows(self, table: str, rows: Iterable[MemoryRow], *, position: int) -> Written:
         """Put or delete each row at a log position, unless the key has one of a later position.
@@ -116,21 +144,24 @@ class MemoryStore(OnlineStore):
             ]
         return self.apply_rows(view.online_table, [MemoryRow(key=key) for key in absent], position=position).deleted
 
-    def read(self, requests: Sequence[Read]) -> list[list[OnlineRow | None]]:
-        """For each request a list, beside its keys: the row, or None. Raises: OnlineStoreError: no such table."""
+    def read(self, requests: Sequence[Read], *, timeout_seconds: float | None = None) -> list[ReadAnswer]:
+        """See `OnlineStore.read`: it takes no time."""
         with self._lock:
             now = to_micros(self._clock())
             return [self._read_one(request, now) for request in requests]
 
-    async def read_async(self, requests: Sequence[Read]) -> list[list[OnlineRow | None]]:
+    async def read_async(self, requests: Sequence[Read], *, timeout_seconds: float | None = None) -> list[ReadAnswer]:
         """The same: nothing here waits."""
-        return self.read(requests)
+        return self.read(requests, timeout_seconds=timeout_seconds)
 
     def close(self) -> None:
         """Nothing to release: the rows stay for as long as the object."""
 
-    def _read_one(self, request: Read, now: int) -> list[OnlineRow | None]:
-        slots = self._table(request.view.online_table)
+    def _read_one(self, request: Read, now: int) -> ReadAnswer:
+        try:
+            slots = self._table(request.view.online_table)
+        except OnlineStoreError as exc:
+            return exc
         found: list[OnlineRow | None] = []
         for key in request.keys:
             slot = slots.get(key)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from features.core.applied import Selection
 from features.core.times import parse_instant
 from features.engine.as_of import Pin
+from features.engine.progress import progress
 from features.engine.spine import read_spine
 from features.errors import NotFoundError, SpineError, StaleCodeError, StorageError, UsageError
 from features.registry import Registry, StoredManifest
@@ -16,7 +17,6 @@ from features.training.asked import Asked
 from features.training.differing import explain_difference
 from features.training.feature_rows import FeatureRows
 from features.training.manifest import CONTENT_VERSION, check_complete, code_version, library_versions, manifest_of
-from features.training.progress import progress
 from features.training.saved import RowSet, Saver
 from features.training.training_set import TrainingSet
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from features.core.checks import check_name
 from features.engine.as_of import Pin
+from features.engine.progress import progress
 from features.errors import DefinitionError, RegistryError, StorageError, UsageError
 from features.registry import Registry
 from features.stores.filesystems import open_filesystem
@@ -21,7 +22,6 @@ from features.training.manifest import (
     manifest_of,
     pinned_view,
 )
-from features.training.progress import progress
 from features.training.row_plans import RowPlan
 from features.training.save_marks import marked, remove_leftovers
 

@@ -22,14 +22,13 @@ from features.core.applied import AppliedView
 from features.core.times import to_micros
 from features.errors import OnlineStoreError
 from features.serving.client import OnlineClient
-from features.stores.base import OnlineRow, OnlineStore, Read, Written
+from features.stores.base import OnlineRow, OnlineStore, Read, Written, rows_of
 from features.stores.cassandra import CassandraStore
-from features.stores.cassandra_requests import execute_all
-from features.stores.cassandra_session import VENDOR_ERRORS, connect
 from features.stores.cassandra_values import arrow_key_type
 from features.stores.cassandra_write import delete_keys, plan_write, read_keys, write_rows
 from features.stores.memory import MemoryStore
 from tests.applied_views import ROUTE, SPEND, applied_view, requested
+from tests.serving_registry import Catalogue
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -384,11 +383,7 @@ def test_the_client_reads_through_cassandra(spark, store):
     store.create(view)
     store.write(view, winners(spark, view, [{"customer": "a", "amount": 1.0}, {"customer": "b"}]), position=1)
 
-    class Registry:
-        def resolve(self, features: Any) -> Any:
-            return requested(view)
-
-    client = OnlineClient(Registry(), store)
+    client = OnlineClient(Catalogue(everything=requested(view)), store)
     rows = [{"customer": key} for key in ("a", "b", "", None, "nobody")]
 
     fresh = client.get(features="served", entity_rows=rows, now=EVENT + timedelta(days=1))
@@ -440,9 +435,9 @@ def test_a_table_or_keyspace_that_is_missing_says_what_to_run(store, settings, s
     elsewhere = CassandraStore(settings.model_copy(update={"keyspace": "nowhere"}))
 
     for call in (
-        lambda: store.read(read),
-        lambda: asyncio.run(store.read_async(read)),
-        lambda: elsewhere.read(read),
+        lambda: rows_of(*store.read(read)),
+        lambda: rows_of(*asyncio.run(store.read_async(read))),
+        lambda: rows_of(*elsewhere.read(read)),
         lambda: store.write(view, winners(spark, view, [{"customer": "a"}]), position=1),
         lambda: store.delete_absent(view, spark.createDataFrame([("a",)], "customer string"), position=1),
     ):
@@ -534,28 +529,17 @@ def test_a_task_names_the_table_of_a_row_that_does_not_fit_and_the_statement_tha
     assert "features apply" in no_table["_error"]
 
 
-def test_statements_on_a_closed_connection_fail_instead_of_hanging(store, settings):
-    session = connect(settings)
-    store.create(SPEND)
-    statement = session.prepare("SELECT amount FROM store_test.spend__v1 WHERE customer = ?")
-    session.cluster.shutdown()
-
-    answer = execute_all(session, [statement.bind(("a",))] * 1000)
-
-    assert isinstance(answer.exception(timeout=10), VENDOR_ERRORS)
-
-
 _READ_FROM_NOWHERE = """
 import sys, time
 from features.config import OnlineSettings
 from features.errors import OnlineStoreError
-from features.stores.base import Read
+from features.stores.base import Read, rows_of
 from features.stores.opening import open_online_store
 from tests.applied_views import SPEND
 store = open_online_store(OnlineSettings(hosts=sys.argv[1], port=int(sys.argv[2]), timeout_seconds=2))
 began = time.monotonic()
 try:
-    store.read([Read(view=SPEND, features=("amount",), keys=(("a",),))])
+    rows_of(*store.read([Read(view=SPEND, features=("amount",), keys=(("a",),))]))
 except OnlineStoreError as error:
     print(f"{time.monotonic() - began:.1f} {error}")
 """

@@ -29,7 +29,7 @@ def project(
 ) -> Iterator[Project]:
     """A project of the test's own, applied; every store that its commands open is one in memory."""
     store = MemoryStore()
-    monkeypatch.setattr("features.stores.opening.open_online_store", lambda settings: store)
+    monkeypatch.setattr("features.stores.opening.open_online_store", lambda settings, **_: store)
     for project in open_project(in_tmp, monkeypatch, capsys):
         assert project.run("apply").code == 0
         yield project
@@ -45,6 +45,10 @@ def test_a_view_goes_from_its_source_to_an_online_read(project: Project) -> None
     nothing = project.run("backfill", "last_payment", *BOTH_DAYS, "--no-load")
     assert "nothing to build" in nothing.out
 
+    planned = project.run("load", "last_payment", "--dry-run")
+    assert "last_payment@1: log at position 2, loaded up to 1" in planned.out
+    assert "  1 keys would be written, 0 deleted" in planned.out
+    assert "path: memory, because rows are kept in this process" in planned.out
     loaded = project.run("load", "last_payment", "--json")
     assert loaded.data == {"view": "last_payment", "rows": 1, "deleted": 0, "delta_version": 1}
     read = project.run("get", "--features", "model", "customer=a", "--json")

@@ -4,9 +4,19 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from features import DType, Entity, Feature
+from features.engine.latest import plan_latest
+from features.engine.latest.plan import _frame
 from features.errors import OnlineStoreError
-from tests.builders import Workshop, at, make_view, payments_source, write_payments
+from features.materialization.compaction import Compactor
+from features.materialization.load import Loader
+from features.stores.delta import FeatureLog, Snapshot
+from tests.builders import Workshop, apply_view, at, make_view, payments_source, write_payments
+from tests.logs import write_log
+from tests.strategies import logs
 
 pytestmark = pytest.mark.spark
 
@@ -123,3 +133,87 @@ def test_a_table_that_was_dropped_is_filled_again(workshop: Workshop, source: Pa
     workshop.online._tables.clear()
     workshop.online._columns.clear()
     assert (workshop.load(view).rows, workshop.served(view, ("a",), ("b",))) == (2, [(2.0,), (5.0,)])
+
+
+def test_a_plan_counts_keys_and_writes_nothing(workshop: Workshop, source: Path) -> None:
+    view = make_view(sources=[payments_source(source)])
+    applied = workshop.apply(view)
+    workshop.build(view, DAY1, DAY2)
+    loader = Loader(
+        spark=workshop.spark, registry=workshop.registry, warehouse=workshop.warehouse, online=workshop.online
+    )
+    plan = loader.plan(applied)
+    assert (plan.rows, plan.deleted, plan.files, plan.position, plan.checkpoint) == (2, 0, 1, 1, 0)
+    assert (plan.path, plan.engine, plan.bytes > 0) == ("memory", "native", True)
+    workshop.load(view)
+    assert workshop.registry.checkpoint(applied, target=workshop.online.target) == 1
+    again = loader.plan(applied)
+    assert (again.rows, again.path, again.reason) == (0, None, "everything in the log is online")
+    assert loader.plan(applied, full=True).rows == 2
+
+
+def test_a_compaction_brings_nothing_to_load_and_the_checkpoint_follows(workshop: Workshop, source: Path) -> None:
+    view = make_view(sources=[payments_source(source)])
+    applied = workshop.apply(view)
+    workshop.build(view, DAY1, DAY2)
+    workshop.build(view, DAY2, DAY3)
+    workshop.load(view)
+    Compactor(spark=workshop.spark, registry=workshop.registry, warehouse=workshop.warehouse).compact(applied)
+    assert workshop.load(view).rows == 0
+    assert workshop.registry.checkpoint(applied, target=workshop.online.target) == 3
+    write_payments(source, [*PAYMENTS, ("b", f"{DAY3} 09:00", 7.0)])
+    workshop.build(view, DAY3, DAY4)
+    assert (workshop.load(view).rows, workshop.served(view, ("a",), ("b",))) == (1, [(2.0,), (7.0,)])
+
+
+KEYS = [(1, "a"), (1, "ab"), (2, "a"), (3, "")]
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_tasks_that_read_files_find_the_rows_that_spark_finds(
+    workshop: Workshop, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    entity = Entity(name="pair", join_keys={"number": DType.INT64, "name": DType.STRING})
+    view = apply_view(make_view(entities=[entity], features=[Feature("amount", DType.FLOAT64)]))
+    # Many keys, each with a history of its own, in one log.
+    drawn = [
+        ((number + 4 * place, name), row)
+        for place in range(25)
+        for row in data.draw(logs(KEYS))
+        for number, name in [row.key]
+    ]
+    start = at(DAY1)
+    rows = [
+        {
+            "number": key[0],
+            "name": key[1],
+            "event_timestamp": start + timedelta(hours=row.event),
+            "created_timestamp": start + timedelta(hours=row.created),
+            "_op": "put" if row.is_put else "retract",
+            "_seq": row.seq,
+            "_interval": start + timedelta(hours=row.interval),
+            "amount": row.value,
+        }
+        for key, row in drawn
+    ]
+    warehouse = tmp_path_factory.mktemp("warehouse")
+    parts = [[r for r in rows if r["_seq"] % 3 == part] for part in range(3)]
+    write_log(warehouse, view, [sorted(p, key=lambda r: (r["number"], r["name"])) for p in parts], rows_per_group=4)
+    log = FeatureLog(workshop.spark, str(warehouse), view)
+    pinned = log.snapshot()
+    assert pinned is not None
+    snapshot = Snapshot(version=pinned.version, position=data.draw(st.integers(1, 9)))
+    after = data.draw(st.integers(0, 8))
+    now = at("2024-01-05")
+
+    native = plan_latest(workshop.spark, log, snapshot, view, after=after, now=now)
+    spark = _frame(log, snapshot, view, after=after, now=now)
+
+    columns = ["number", "name", "_delete", "event_timestamp", "created_timestamp", "amount"]
+    found = {
+        tuple(row[:3]): None if row[2] else tuple(row[3:]) for row in native.rows.to_frame().select(*columns).collect()
+    }
+    wanted = {tuple(row[:3]): None if row[2] else tuple(row[3:]) for row in spark.select(*columns).collect()}
+    assert native.engine == "native"
+    assert found == wanted

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
+from features.engine.progress import progress
 from features.errors import IntervalError, NotFoundError, StorageError, TransformError, UsageError
-from features.training.progress import progress
 from features.training.splits import KeyHashSplit
 from tests.builders import at
 from tests.training_desk import DAYS, PAYMENTS, Desk, by_label, open_desk, read, spine
@@ -198,7 +198,7 @@ def test_an_estimate_counts_files_bytes_and_partitions_before_anything_is_read(b
 
 
 def test_progress_counts_the_tasks_of_its_own_jobs(spark: "SparkSession", caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "features.training.progress"), progress(spark, "counting", every_seconds=0.05):
+    with caplog.at_level(logging.INFO, "features.engine.progress"), progress(spark, "counting", every_seconds=0.05):
         rows = spark.sparkContext.parallelize(range(4), 4).map(lambda n: __import__("time").sleep(0.2) or n).count()
     assert rows == 4
     told = [record for record in caplog.records if record.getMessage() == "counting"]

@@ -125,6 +125,9 @@ class ParquetFiles:
             first, last = bundle[0].number, bundle[-1].number
             mine = slice(*np.searchsorted(of_rows, [first, last + 1]))
             table = self.read(number, bundle, columns)
+            if mine.stop - mine.start == table.num_rows:
+                yield table
+                continue
             # A row's place among the pieces that were read: less the rows of those that were not.
             skipped = np.zeros(last - first + 1, np.int64)
             read = 0

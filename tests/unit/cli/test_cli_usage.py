@@ -11,11 +11,16 @@ from features.errors import UsageError
 from tests.projects import Project
 
 VERBS = ("plan", "apply", "build", "load", "materialize", "backfill", "training-set", "rebuild", "get", "serve",
-         "status", "doctor", "test")  # fmt: skip
+         "parity", "promote", "rollback", "shadow", "rollout", "drop", "status", "doctor", "test")  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "words", [*([verb] for verb in VERBS), *(["cassandra", a] for a in ("start", "stop", "reset"))]
+    "words",
+    [
+        *([verb] for verb in VERBS),
+        *(["cassandra", a] for a in ("start", "stop", "reset", "roles")),
+        ["serving-key", "create"],
+    ],
 )
 def test_every_verb_has_a_help_with_an_example(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -26,7 +31,7 @@ def test_every_verb_has_a_help_with_an_example(words: list[str], capsys: pytest.
 
 def test_help_lists_every_verb() -> None:
     text = build_parser().format_help()
-    assert [verb for verb in (*VERBS, "cassandra") if f"    {verb}" not in text] == []
+    assert [verb for verb in (*VERBS, "cassandra", "serving-key") if f"    {verb}" not in text] == []
 
 
 def test_help_imports_no_vendor() -> None:

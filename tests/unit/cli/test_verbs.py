@@ -146,7 +146,7 @@ def loaded(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     micros = 1_704_103_200_000_000  # 2024-01-01 10:00
     row = MemoryRow(key=("a",), event_micros=micros, created_micros=micros, values={"amount": 2.5})
     store.apply_rows(view.online_table, [row], position=1)
-    monkeypatch.setattr("features.stores.opening.open_online_store", lambda settings: store)
+    monkeypatch.setattr("features.stores.opening.open_online_store", lambda settings, **_: store)
     return project
 
 

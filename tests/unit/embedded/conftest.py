@@ -1,7 +1,9 @@
 """Small executables on PATH in place of a JDK and of Maven, and lock files of two tiny jars."""
 
 import hashlib
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,11 @@ def maven(bin_folder: Path, make_java: MakeJava, write_script: WriteScript, tmp_
     deliver += 'for jar in alpha_2-1.0.jar beta-1.0.jar; do printf %s $jar > "$out/$jar"; done'
     write_script(bin_folder / "mvn", deliver)
     return calls
+
+
+@pytest.fixture
+def sleeping() -> Iterator[int]:
+    """The pid of a process that does nothing."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        yield process.pid
+        process.kill()

@@ -13,10 +13,11 @@ import pytest
 
 from features.config import OnlineSettings, Settings
 from features.embedded import node_launch
-from features.embedded.cassandra import CassandraNode, embedded_node
+from features.embedded.cassandra import CassandraNode
 from features.embedded.locking import try_lock
 from features.embedded.node_files import NodeFiles, NodeRecord
 from features.embedded.processes import birth_mark
+from features.embedded.serving import embedded_node
 from features.errors import PlatformError, UsageError
 
 Usage = namedtuple("Usage", "total used free")

@@ -110,8 +110,12 @@ def test_an_input_may_pin_a_version(registry, both):
 
     plan = registry.apply(both(code=pinned, delay=timedelta(0)))
 
-    # What is read is the same as before, so the version is.
-    assert kinds(plan) == [("new version", "feature view", "last_payment", 2)]
+    # What is read is the same as before, so the version is; that the code names it is kept beside.
+    assert kinds(plan) == [
+        ("new version", "feature view", "last_payment", 2),
+        ("update in place", "on-demand feature view", "checks", 1),
+    ]
+    assert plan.changes[1].details == ("pins: none -> ['last_payment:amount']",)
     assert registry.on_demand_view("checks").pinned_inputs == ("last_payment@1:amount float64",)
 
 

@@ -1,36 +1,19 @@
 """A client over a memory store, with two views of different entities."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from features.core.applied import AppliedView, RequestedFeature
+from features.core.applied import AppliedView
 from features.core.times import to_micros
-from features.errors import NotFoundError
 from features.serving.client import OnlineClient
 from features.stores.memory import MemoryRow, MemoryStore
 from tests.applied_views import ROUTE, SPEND, requested
+from tests.serving_registry import Catalogue
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
-
-
-@dataclass
-class Catalogue:
-    """What references stand for, without a database."""
-
-    known: dict[str, tuple[RequestedFeature, ...]] = field(default_factory=dict)
-    resolved: int = 0
-
-    def resolve(self, features: str | Sequence[str]) -> tuple[RequestedFeature, ...]:
-        self.resolved += 1
-        names = [features] if isinstance(features, str) else features
-        for name in names:
-            if name not in self.known:
-                raise NotFoundError.of("feature", name, self.known)
-        return tuple(item for name in names for item in self.known[name])
 
 
 @pytest.fixture

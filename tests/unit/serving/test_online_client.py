@@ -1,14 +1,17 @@
 import asyncio
+import time
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
 
 from features import DType
-from features.errors import NotFoundError, OnlineStoreError, SpineError, UsageError
+from features.errors import NotFoundError, OnlineStoreError, RegistryError, SpineError, UsageError
+from features.serving.cache import RowCache
 from features.serving.client import OnlineClient
 from features.stores.memory import MemoryStore
 from tests.applied_views import ROUTE, SPEND, applied_view, requested
+from tests.serving_registry import Catalogue
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -84,7 +87,7 @@ def test_each_view_is_asked_for_its_own_distinct_keys_only(catalogue, store, loa
     asked = []
 
     class Recorder(MemoryStore):
-        def read(self, requests):
+        def read(self, requests, *, timeout_seconds=None):
             asked.extend((request.view.name, request.features, request.keys) for request in requests)
             return store.read(requests)
 
@@ -186,11 +189,7 @@ def test_keys_of_every_type_are_judged_by_their_own_rules(dtype, good, bad):
     store = MemoryStore()
     store.create(view)
 
-    class Registry:
-        def resolve(self, features):
-            return requested(view)
-
-    client = OnlineClient(Registry(), store)
+    client = OnlineClient(Catalogue(everything=requested(view)), store)
 
     assert client.get(features="spend", entity_rows=[{"key": key} for key in good]).statuses == {
         "amount": ["NOT_FOUND"] * len(good)
@@ -246,13 +245,116 @@ def test_async_answers_what_sync_answers(client, load):
     assert asyncio.run(twice()) == [client.get(**request)] * 2
 
 
-def test_a_request_is_resolved_once_and_again_when_an_apply_may_have_changed_it(catalogue, store):
-    remembering = OnlineClient(catalogue, store, cache_seconds=60)
-    forgetful = OnlineClient(catalogue, store, cache_seconds=0)
+def test_a_request_is_resolved_once_and_again_when_the_registry_says_that_something_changed(catalogue, store):
+    client = OnlineClient(catalogue, store, poll_seconds=0)
 
     for _ in range(3):
-        remembering.get(features=["spend"], entity_rows=[])
+        client.get(features=["spend"], entity_rows=[])
     assert catalogue.resolved == 1
-    for _ in range(3):
-        forgetful.get(features=["spend"], entity_rows=[])
-    assert catalogue.resolved == 4
+    catalogue.switch()
+    deadline = time.monotonic() + 5
+    while catalogue.resolved == 1 and time.monotonic() < deadline:
+        client.get(features=["spend"], entity_rows=[])
+
+    assert catalogue.resolved == 2
+    client.get(features=["spend"], entity_rows=[])
+    assert catalogue.resolved == 2
+
+
+def test_without_a_registry_requests_that_were_compiled_go_on(catalogue, store, load, monkeypatch):
+    load(SPEND, ("a",), {"amount": 1.5, "visits": 2})
+    client = OnlineClient(catalogue, store, poll_seconds=0)
+    request = {"features": ["spend"], "entity_rows": [{"customer": "a"}], "now": NOON}
+    before = client.get(**request)
+
+    def fail(*_: object) -> int:
+        raise RegistryError("the registry is away")
+
+    monkeypatch.setattr(catalogue, "serving_generation", fail)
+
+    assert [client.get(**request) for _ in range(20)] == [before] * 20
+
+
+def test_what_was_read_is_told_to_the_registry_by_consumer(catalogue, store):
+    client = OnlineClient(catalogue, store)
+
+    client.get(features="model", entity_rows=[], consumer="checkout")
+    client.get(features="spend", entity_rows=[])
+    assert catalogue.reads == []
+    client.close()
+
+    told = {(read.view, read.version, read.consumer.partition(":")[0]) for read in catalogue.reads}
+    assert told == {("spend", 1, "checkout"), ("route", 1, "checkout"), ("spend", 1, "python")}
+
+
+def test_a_default_stands_for_what_is_not_present_and_the_status_stays(client, load):
+    load(SPEND, ("a",), {"amount": None, "visits": 2})
+
+    response = client.get(
+        features="spend",
+        entity_rows=[{"customer": "a"}, {"customer": "b"}],
+        now=NOON,
+        defaults={"amount": 0.0, "visits": -1},
+    )
+
+    assert response.to_dict() == {"customer": ["a", "b"], "amount": [0.0, 0.0], "visits": [2, -1]}
+    assert response.statuses == {"amount": ["NULL", "NOT_FOUND"], "visits": ["PRESENT", "NOT_FOUND"]}
+
+
+@pytest.mark.parametrize(
+    ("defaults", "message"),
+    [({"amont": 0.0}, "'amont', which is not asked for"), ({"visits": "none"}, "'visits' must be int64, got str")],
+)
+def test_a_default_of_no_column_or_of_another_type_is_refused(client, defaults, message):
+    with pytest.raises(UsageError, match=message):
+        client.get(features="spend", entity_rows=[], defaults=defaults)
+
+
+def test_a_partial_answer_is_marked_and_only_given_where_it_is_allowed(catalogue, load, store):
+    load(SPEND, ("a",), {"amount": 1.5, "visits": 2})
+    client = OnlineClient(catalogue, store)
+    store.drop(ROUTE)
+    request = {
+        "features": "model",
+        "entity_rows": [{"customer": "a", "origin": "JFK", "stop": 1}],
+        "now": NOON,
+    }
+
+    partial = client.get(**request, allow_partial=True)
+
+    assert partial.features == {"amount": [1.5], "visits": [2], "minutes": [None]}
+    assert partial.statuses["minutes"] == ["UNAVAILABLE"]
+    assert partial.is_partial
+    assert list(partial.errors) == ["route@1"]
+    with pytest.raises(OnlineStoreError, match="no table route__v1"):
+        client.get(**request)
+
+
+def test_a_cached_row_is_answered_without_the_store_until_its_time_is_over(catalogue, store, load):
+    now = [0.0]
+    cache = RowCache(ttl_seconds=10, clock=lambda: now[0])
+    client = OnlineClient(catalogue, store, cache=cache)
+    rows = [{"customer": "a"}, {"customer": "b"}]
+
+    def amounts() -> list[float | None]:
+        return client.get(features="spend:amount", entity_rows=rows, now=NOON).features["amount"]
+
+    load(SPEND, ("a",), {"amount": 1.5, "visits": 2})
+    assert amounts() == [1.5, None]
+    load(SPEND, ("a",), {"amount": 2.5, "visits": 2})
+    load(SPEND, ("b",), {"amount": 3.5, "visits": 2})
+    now[0] = 9.9
+    assert amounts() == [1.5, None]
+    now[0] = 10.0
+    assert amounts() == [2.5, 3.5]
+    assert (cache.counts.hits, cache.counts.misses, cache.counts.hit_rate) == (2, 4, 1 / 3)
+
+
+def test_a_full_cache_lets_go_of_what_it_has_kept_longest(catalogue, store):
+    cache = RowCache(ttl_seconds=10, max_rows=2)
+    client = OnlineClient(catalogue, store, cache=cache)
+
+    for customer in ("a", "b", "c", "c", "b", "a"):
+        client.get(features="spend:amount", entity_rows=[{"customer": customer}])
+
+    assert (cache.counts.rows, cache.counts.hits, cache.counts.misses) == (2, 2, 4)

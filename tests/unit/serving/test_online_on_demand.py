@@ -12,11 +12,13 @@ import httpx
 import pytest
 
 from features import DType, Feature, RequestSource, on_demand
+from features.config import ServingSettings
+from features.core.applied import AppliedView
 from features.core.discovery import Definitions
 from features.core.times import to_micros
-from features.errors import SpineError, StaleCodeError, TransformError
+from features.errors import NotFoundError, SpineError, StaleCodeError, TransformError
 from features.serving.client import OnlineClient
-from features.serving.server import create_app
+from features.serving.http.app import Application, Serving
 from features.stores.memory import MemoryRow, MemoryStore
 from tests.applied_views import SPEND
 from tests.on_demand_views import EVERY_DTYPE, Known, apply_on_demand, checks, derived, passes_on_arrow
@@ -158,9 +160,21 @@ def test_features_of_the_request_alone_need_no_key():
     }
 
 
+class NothingLoaded:
+    """A registry for a server that is only asked for features."""
+
+    def loads(self, *, target: str) -> Mapping[str, datetime]:
+        return {}
+
+    def view(self, reference: str) -> AppliedView:
+        raise NotFoundError(f"no feature view {reference!r}")
+
+
 def ask(client: OnlineClient, **body: Any) -> httpx.Response:
     async def send() -> httpx.Response:
-        transport = httpx.ASGITransport(app=create_app(client))
+        settings = ServingSettings(access_log="off")
+        serving = Serving(client=client, registry=NothingLoaded(), store=MemoryStore(), settings=settings)
+        transport = httpx.ASGITransport(app=Application(serving))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
             return await http.post("/get-online-features", json=body)
 
@@ -229,6 +243,7 @@ from features.core.discovery import Definitions
 from features.errors import PlatformError
 from features.serving.client import OnlineClient
 from features.stores.memory import MemoryRow, MemoryStore
+from tests.serving_registry import Catalogue
 
 AMOUNT, RATIO = Feature("amount", DType.FLOAT64), Feature("ratio", DType.FLOAT64)
 CUSTOMER = Entity(name="customer", join_keys={"customer": DType.STRING})
@@ -239,15 +254,12 @@ STORED = RequestedFeature(SPEND, AMOUNT)
 CHECKS = AppliedOnDemandView(name="checks", version=1, definition_hash="", inputs=(STORED,), features=(RATIO,),
                              mode=MODE)
 
-class Registry:
-    def resolve(self, features):
-        return [STORED] if features == "stored" else [DerivedFeature(CHECKS, RATIO)]
-
 store = MemoryStore()
 store.create(SPEND)
 row = MemoryRow(key=("a",), event_micros=0, created_micros=0, values={"amount": 2.0})
 store.apply_rows("spend__v1", [row], position=1)
-client = OnlineClient(Registry(), store, definitions=lambda: Definitions(views={}, services={}))
+known = {"stored": [STORED], "computed": [DerivedFeature(CHECKS, RATIO)]}
+client = OnlineClient(Catalogue(known), store, definitions=lambda: Definitions(views={}, services={}))
 print(client.get(features="stored", entity_rows=[{"customer": "a"}]).features)
 try:
     client.get(features="computed", entity_rows=[{"customer": "a"}])

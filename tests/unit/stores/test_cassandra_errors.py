@@ -1,17 +1,59 @@
+from ssl import SSLEOFError, SSLError
+
 import pytest
 from cassandra import AuthenticationFailed, InvalidRequest, OperationTimedOut, ReadTimeout, Unavailable
 from cassandra.cluster import NoHostAvailable
 
-from features.config import OnlineSettings
+from features.config import OnlineSettings, TlsSettings
 from features.stores.cassandra_session import explain
 
 LOCAL = OnlineSettings(port=9999)
 REMOTE = OnlineSettings(hosts=("cassandra-1.example.com", "10.0.0.2"), username="reader", consistency="QUORUM")
 
 
+TLS_ONLY = OnlineSettings(tls=TlsSettings())
+WITH_CERTIFICATE = OnlineSettings(tls=TlsSettings(cert_file="client.pem"))
+
+
+def during_tls(text):
+    """As the driver tells an error of OpenSSL: the address, then its words."""
+    return NoHostAvailable(
+        "", {"127.0.0.1": OSError(1, f"Tried connecting to [('127.0.0.1', 9042)]. Last error: {text}")}
+    )
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "parts"),
     [
+        (
+            TLS_ONLY,
+            during_tls(
+                "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate (_ssl.c:1006)"
+            ),
+            ["shows a certificate that is not trusted (self-signed certificate)", "online.tls.ca_file"],
+        ),
+        (
+            TLS_ONLY,
+            during_tls("[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)"),
+            ["does not speak TLS there (wrong version number)", "remove online.tls"],
+        ),
+        (
+            WITH_CERTIFICATE,
+            NoHostAvailable(
+                "", {"127.0.0.1": SSLError(1, "[SSL: TLSV1_ALERT_INTERNAL_ERROR] internal error (_ssl.c:2580)")}
+            ),
+            ["refuses TLS (internal error)", "that it trusts signed online.tls.cert_file"],
+        ),
+        (
+            TLS_ONLY,
+            NoHostAvailable("", {"127.0.0.1": SSLEOFError(8, "EOF occurred in violation of protocol (_ssl.c:2427)")}),
+            ["ends the connection", "certificates of clients, set online.tls.cert_file"],
+        ),
+        (
+            LOCAL,
+            NoHostAvailable("", {"127.0.0.1": ConnectionResetError(104, "Connection reset by peer")}),
+            ["ends the connection", "TLS, set online.tls;"],
+        ),
         (
             LOCAL,
             NoHostAvailable("", {"127.0.0.1:9999": ConnectionRefusedError(111, "Connection refused")}),

@@ -73,6 +73,24 @@ def test_select_keys_reads_a_token_range_of_composite_keys():
     )
 
 
+def test_the_comment_of_a_table_that_is_there_can_be_replaced():
+    view = applied_view(description="the customer's spend")
+
+    assert cql.alter_comment("features", view) == (
+        f'ALTER TABLE "features"."spend__v1" WITH comment = \'{cql.table_comment(view)}\''.replace("r's", "r''s")
+    )
+
+
+def test_a_role_logs_in_only_once_it_has_a_password():
+    assert "LOGIN = false" in cql.create_role("reader")
+    assert cql.alter_login("reader", "it's") == "ALTER ROLE \"reader\" WITH PASSWORD = 'it''s' AND LOGIN = true"
+
+
+def test_permissions_are_granted_and_taken_back_on_the_keyspace():
+    assert cql.grant("SELECT", "features", "reader") == 'GRANT SELECT ON KEYSPACE "features" TO "reader"'
+    assert cql.revoke("MODIFY", "features", "reader") == 'REVOKE MODIFY ON KEYSPACE "features" FROM "reader"'
+
+
 @pytest.mark.parametrize(
     ("dtype", "expected"),
     [

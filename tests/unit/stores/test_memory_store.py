@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from features import DType
 from features.core.times import to_micros
 from features.errors import OnlineStoreError
-from features.stores.base import OnlineRow, OnlineStore, Read, Written
+from features.stores.base import OnlineRow, OnlineStore, Read, Written, rows_of
 from features.stores.memory import MemoryRow, MemoryStore
 from tests.applied_views import applied_view
 
@@ -117,7 +117,7 @@ def test_a_row_that_is_past_its_ttl_when_written_is_deleted():
 
 def test_a_table_that_was_not_created_is_an_error_that_says_what_to_do():
     with pytest.raises(OnlineStoreError, match=r"no table spend__v1 .* `features apply`"):
-        MemoryStore().read([Read(view=VIEW, features=("amount",), keys=(("a",),))])
+        rows_of(*MemoryStore().read([Read(view=VIEW, features=("amount",), keys=(("a",),))]))
 
 
 def test_creating_a_table_twice_keeps_its_rows_and_other_columns_are_refused():

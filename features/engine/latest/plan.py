@@ -1,0 +1,151 @@
+"""Plans how the latest rows of a log are found: by tasks that read its files, or by Spark where they cannot."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from features.core.applied import AppliedView
+from features.core.times import duration_micros, to_micros
+from features.engine.as_of.parquet_files import ParquetFiles
+from features.engine.latest.key_ranges import cut_ranges
+from features.engine.latest.task import Expiry, LatestTask
+from features.engine.winners import winners
+from features.errors import StorageError
+from features.stores.base import DELETE, MAX_TTL_SECONDS, TTL_SECONDS, LoadSize, Task, WinnerRows
+from features.stores.delta import CREATED, EVENT, SEQ, FeatureLog, Snapshot
+from features.stores.log_files import LogFile
+from features.stores.winner_rows import as_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latest:
+    """The latest rows of the keys that a load concerns, not computed yet.
+
+    Attributes:
+        rows: join keys, event_timestamp, created_timestamp, features, `_delete` and `_ttl_seconds`, one row per key.
+        keys: join keys and `_delete` of the same rows.
+        size: how much that can be at most, by the statistics of the log's files.
+        files: how many of them are read.
+        engine: "native": tasks read them by themselves; "spark", and why.
+    """
+
+    rows: WinnerRows
+    keys: "DataFrame"
+    size: LoadSize
+    files: int
+    engine: str
+
+
+def plan_latest(
+    spark: "SparkSession", log: FeatureLog, snapshot: Snapshot, view: AppliedView, *, after: int, now: datetime
+) -> Latest:
+    """The latest rows at a snapshot's position.
+
+    Args:
+        after: only keys with rows behind this position count; 0: all keys.
+        now: when the time that rows still have is counted from.
+
+    Raises: StorageError: the log cannot be read.
+    """
+    listed = log.files(snapshot)
+    files = tuple(file for file in listed.files if file.may_hold(SEQ, high=snapshot.position))
+    size = _size(files, after)
+    if listed.obstacle is not None:
+        frame = _frame(log, snapshot, view, after=after, now=now)
+        keys = frame.select(*(f"`{key}`" for key in view.join_keys), DELETE)
+        engine = f"spark, because {listed.obstacle}"
+        return Latest(rows=as_rows(frame), keys=keys, size=size, files=len(files), engine=engine)
+    try:
+        ranges = cut_ranges(
+            ParquetFiles(files),
+            view.join_keys,
+            cores=spark.sparkContext.defaultParallelism,
+            rows=sum(file.rows or 0 for file in files),
+        )
+    except OSError as exc:
+        raise StorageError(f"the log of {view.reference} cannot be read: {exc}; load again") from exc
+    task = LatestTask(
+        reference=view.reference,
+        files=files,
+        keys=tuple(view.join_keys),
+        features=tuple(f.name for f in view.features),
+        ranges=ranges,
+        position=snapshot.position,
+        after=after,
+        expiry=None
+        if view.retention is None
+        else Expiry(retention=duration_micros(view.retention), now=to_micros(now)),
+    )
+    types = {key: dtype.spark for key, dtype in view.join_keys.items()}
+    keys = _NativeRows(spark, replace(task, only_keys=True), types | {DELETE: "boolean"}).to_frame()
+    types |= {EVENT: "timestamp", CREATED: "timestamp", **{f.name: f.dtype.spark for f in view.features}}
+    rows = _NativeRows(spark, task, types | {DELETE: "boolean", TTL_SECONDS: "int"})
+    return Latest(rows=rows, keys=keys, size=size, files=len(files), engine="native")
+
+
+@dataclass(frozen=True)
+class _NativeRows:
+    spark: "SparkSession"
+    task: LatestTask
+    types: dict[str, str]
+
+    def to_frame(self) -> "DataFrame":
+        """See `WinnerRows.to_frame`."""
+        return self._numbers().mapInArrow(self.task, ", ".join(f"`{name}` {kind}" for name, kind in self.types.items()))
+
+    def to_tasks(self, then: Task, schema: str) -> "DataFrame":
+        """See `WinnerRows.to_tasks`."""
+        return self._numbers().mapInArrow(_Chain(self.task, then), schema)
+
+    def _numbers(self) -> "DataFrame":
+        """The number of each range, in a task of its own."""
+        count = len(self.task.ranges)
+        return self.spark.range(0, count, 1, count)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    task: LatestTask
+    then: Task
+
+    def __call__(self, batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+        return self.then(self.task(batches))
+
+
+def _size(files: Sequence[LogFile], after: int) -> LoadSize:
+    """Of an incremental load no more keys can be touched than its new files have rows."""
+    new = [file for file in files if file.may_hold(SEQ, low=after + 1)] if after else list(files)
+    return LoadSize(rows=sum(file.rows or 0 for file in new), bytes=sum(file.size for file in new))
+
+
+def _frame(log: FeatureLog, snapshot: Snapshot, view: AppliedView, *, after: int, now: datetime) -> "DataFrame":
+    """The same rows by Spark."""
+    from pyspark.sql import functions as F
+
+    keys = list(view.join_keys)
+    frame = log.read(snapshot, position=snapshot.position)
+    if after:
+        touched = frame.where(F.col(SEQ) > after).select(*(F.col(f"`{key}`") for key in keys)).distinct()
+        frame = frame.join(touched, keys, "left_semi")
+    best = winners(frame, view)
+    ttl, expired = F.lit(None).cast("int"), F.lit(False)
+    if view.retention is not None:
+        end = F.unix_micros(EVENT) + (duration_micros(view.retention) - to_micros(now))
+        left = F.floor(end / 1_000_000)
+        ttl = F.when(left <= MAX_TTL_SECONDS, left.cast("int"))
+        expired = F.coalesce(left <= 0, F.lit(False))
+    return best.select(
+        *(F.col(f"`{key}`") for key in keys),
+        EVENT,
+        CREATED,
+        *(F.col(f"`{f.name}`") for f in view.features),
+        (~F.col("_found") | expired).alias(DELETE),
+        ttl.alias(TTL_SECONDS),
+    )

@@ -1,0 +1,236 @@
+"""What a task does to find the latest rows of a range of keys: it reads the log's files by itself."""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from features.engine.as_of.parquet_files import ParquetFiles, Piece, plain
+from features.engine.latest.key_ranges import KeyRange
+from features.engine.latest.ranking import Ranked, choose_winners, number_keys
+from features.errors import StorageError
+from features.stores.base import DELETE, MAX_TTL_SECONDS, TTL_SECONDS
+from features.stores.delta import CREATED, EVENT, INTERVAL, OP, PUT, SEQ
+from features.stores.log_files import LogFile
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    Ints = np.ndarray[Any, np.dtype[np.int64]]
+    Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+_ROW_BITS = 40
+_ROW_MASK = (1 << _ROW_BITS) - 1
+_SECOND_MICROS = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Expiry:
+    """When rows end. retention, now: microseconds, the latter since 1970."""
+
+    retention: int
+    now: int
+
+    def seconds_left(self, events: "Ints") -> "Ints":
+        """Whole seconds until the row of each event ends; not positive: it has."""
+        return (events + self.retention - self.now) // _SECOND_MICROS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LatestTask:
+    """Yields, for each range that it is given by its number, the rows that win there, as loads write them.
+
+    Attributes:
+        reference: of the view, for messages.
+        files: of the log that can matter.
+        keys, features: names of columns.
+        ranges: all ranges of keys.
+        position: rows behind it do not exist.
+        after: only keys with rows behind it count; 0: all.
+        expiry: None: rows stay.
+        only_keys: leave out all columns but the join keys and `_delete`.
+    """
+
+    reference: str
+    files: tuple[LogFile, ...]
+    keys: tuple[str, ...]
+    features: tuple[str, ...]
+    ranges: tuple[KeyRange, ...]
+    position: int
+    after: int
+    expiry: Expiry | None
+    only_keys: bool = False
+
+    def __call__(self, batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+        """batches: numbers of ranges, in their only column."""
+        import pyarrow as pa
+
+        for batch in batches:
+            for number in batch.column(0).to_pylist():
+                try:
+                    for table in self._find(self.ranges[number]):
+                        yield from table.to_batches()
+                except (OSError, pa.ArrowException) as exc:
+                    raise StorageError(
+                        f"the log of {self.reference} cannot be read: {exc}; if its files were vacuumed meanwhile, "
+                        "load again"
+                    ) from exc
+
+    def _find(self, within: KeyRange) -> "Iterator[pa.Table]":
+        reader = _Reader(self, ParquetFiles(self.files), within)
+        touched = reader.touched() if self.after else None
+        if touched is not None and not touched.num_rows:
+            return
+        addresses, rows = reader.rows(touched)
+        won, gone = choose_winners(rows)
+        places = np.concatenate([won, gone])
+        order = np.argsort(addresses[places], kind="stable")
+        is_gone = np.repeat([False, True], [len(won), len(gone)])[order]
+        yield from reader.values(addresses[places[order]], is_gone)
+
+
+class _Reader:
+    def __init__(self, task: LatestTask, files: ParquetFiles, within: KeyRange) -> None:
+        self._task = task
+        self._files = files
+        self._range = within
+
+    def touched(self) -> "pa.Table":
+        """The keys with rows behind the last load's position, as often as they have any."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        task = self._task
+
+        def may_match(bounds_of: Any) -> bool:
+            seq = bounds_of(SEQ)
+            return self._in_range(bounds_of) and (seq is None or (seq[0] <= task.position and seq[1] > task.after))
+
+        found = []
+        for number, pieces in self._files.choose(may_match, holds=None):
+            table = self._files.read(number, pieces, [*task.keys, SEQ])
+            is_new = pc.and_(pc.greater(table[SEQ], task.after), pc.less_equal(table[SEQ], task.position))
+            table = table.filter(is_new).select(list(task.keys))
+            inside = self._range.select(table)
+            found.append(table if inside is None else table.filter(pa.array(inside)))
+        return pa.concat_tables(found) if found else pa.table({name: pa.array([]) for name in task.keys})
+
+    def rows(self, touched: "pa.Table | None") -> "tuple[Ints, Ranked]":
+        """Address, and what ranks it, of each row that may count."""
+        import pyarrow as pa
+
+        task = self._task
+        known = None if touched is None else sorted(set(map(plain, touched[task.keys[0]].to_pylist())))
+
+        def may_match(bounds_of: Any) -> bool:
+            seq = bounds_of(SEQ)
+            if not self._in_range(bounds_of) or (seq is not None and seq[0] > task.position):
+                return False
+            bounds = bounds_of(task.keys[0]) if known is not None and self._range.names else None
+            if bounds is None or known is None:
+                return True
+            place = bisect_left(known, bounds[0])
+            return place < len(known) and bool(known[place] <= bounds[1])
+
+        parts = [self._narrow(number, pieces) for number, pieces in self._files.choose(may_match, holds=None)]
+        keys = [table.select(list(task.keys)) for table, _ in parts]
+        first = 0
+        if touched is not None:
+            first = touched.num_rows
+            keys.insert(0, touched)
+        if not parts:
+            empty = np.empty(0, np.int64)
+            return empty, Ranked(codes=empty, event=empty, interval=empty, created=empty, seq=empty, is_put=empty > 0)
+        whole = pa.concat_tables(keys)
+        codes = number_keys([whole[name] for name in task.keys])
+        columns = {name: np.concatenate([part[name] for _, part in parts]) for name in parts[0][1]}
+        rows = Ranked(
+            codes=codes[first:],
+            event=columns[EVENT],
+            interval=columns[INTERVAL],
+            created=columns[CREATED],
+            seq=columns[SEQ],
+            is_put=columns[OP].astype(bool),
+        )
+        addresses = columns["address"]
+        if touched is None:
+            return addresses, rows
+        counts = np.isin(rows.codes, np.unique(codes[:first]))
+        return addresses[counts], rows.where(counts)
+
+    def values(self, addresses: "Ints", is_gone: "Flags") -> "Iterator[pa.Table]":
+        """The rows at ascending addresses; is_gone: beside each, whether its key is to be deleted."""
+        task = self._task
+        names = [*task.keys] if task.only_keys else [*task.keys, EVENT, CREATED, *task.features]
+        numbers = addresses >> _ROW_BITS
+        ends = [*np.flatnonzero(numbers[1:] != numbers[:-1]) + 1, len(numbers)] if len(numbers) else []
+        for start, end in zip([0, *ends[:-1]], ends, strict=False):
+            at = start
+            for part in self._files.take(int(numbers[start]), addresses[start:end] & _ROW_MASK, names):
+                yield self._finish(part, is_gone[at : at + part.num_rows])
+                at += part.num_rows
+
+    def _finish(self, table: "pa.Table", is_gone: "Flags") -> "pa.Table":
+        """The rows with the columns that tell a store what to do with them."""
+        import pyarrow as pa
+
+        if self._task.only_keys:
+            return table.append_column(DELETE, pa.array(is_gone))
+        seconds = pa.nulls(table.num_rows, pa.int32())
+        if self._task.expiry is not None:
+            left = self._task.expiry.seconds_left(_micros(table[EVENT]))
+            is_gone = is_gone | (left <= 0)
+            seconds = pa.array(np.minimum(left, MAX_TTL_SECONDS).astype(np.int32), mask=left > MAX_TTL_SECONDS)
+        return table.append_column(DELETE, pa.array(is_gone)).append_column(TTL_SECONDS, seconds)
+
+    def _in_range(self, bounds_of: Any) -> bool:
+        first = self._task.keys[0]
+        return self._range.may_hold(first, bounds_of(first))
+
+    def _narrow(self, number: int, pieces: Sequence[Piece]) -> "tuple[pa.Table, dict[str, Ints]]":
+        """The keys of a file's rows that are in the range, and beside them the numbers that rank them."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        task = self._task
+        constants = {name: _constant(pieces, name) for name in (EVENT, CREATED, INTERVAL, SEQ, OP)}
+        names = [*task.keys, *(name for name, value in constants.items() if value is None)]
+        table = self._files.read(number, pieces, names)
+        columns: dict[str, Ints] = {
+            name: _micros(table[name]) if value is None else np.full(table.num_rows, value, np.int64)
+            for name, value in constants.items()
+            if name != OP
+        }
+        if constants[OP] is None:
+            columns[OP] = pc.equal(table[OP], PUT).cast(pa.int64()).to_numpy()
+        else:
+            columns[OP] = np.full(table.num_rows, constants[OP] == PUT, np.int64)
+        rows = [np.arange(piece.first_row, piece.first_row + piece.rows, dtype=np.int64) for piece in pieces]
+        columns["address"] = np.concatenate(rows) + (np.int64(number) << _ROW_BITS)
+        inside = self._range.select(table)
+        if int(columns[SEQ].max(initial=0)) > task.position:
+            # After compaction one file holds rows of many commits.
+            seen = columns[SEQ] <= task.position
+            inside = seen if inside is None else inside & seen
+        table = table.select(list(task.keys))
+        if inside is None or inside.all():
+            return table, columns
+        return table.filter(pa.array(inside)), {name: values[inside] for name, values in columns.items()}
+
+
+def _constant(pieces: Sequence[Piece], column: str) -> Any:
+    """The one value that the column holds in all pieces, or None."""
+    values = {piece.constant(column) for piece in pieces}
+    return values.pop() if len(values) == 1 else None
+
+
+def _micros(column: "pa.ChunkedArray") -> "Ints":
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(column.type):
+        # Other writers than ours may leave nanoseconds, and no zone.
+        column = column.cast(pa.timestamp("us", tz="UTC"))
+    numbers: Ints = column.cast(pa.int64()).to_numpy()
+    return numbers

@@ -1,0 +1,71 @@
+"""Whether a load arrived: everything acknowledged, and a sample of it read back as it was written."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from features.core.applied import AppliedView
+from features.core.times import to_micros
+from features.errors import OnlineStoreError
+from features.stores.base import DELETE, TTL_SECONDS, OnlineRow, OnlineStore, Read, Written, rows_of
+from features.stores.delta import CREATED, EVENT, FeatureLog
+
+logger = logging.getLogger(__name__)
+
+# A row whose TTL is shorter may be gone when it is read back.
+_EXPIRING_SECONDS = 600
+
+
+def verify(online: OnlineStore, applied: AppliedView, written: Written, log: FeatureLog, position: int) -> None:
+    """Compare what the tasks were given with what the store acknowledged, and a sample of it with what it holds now.
+
+    Raises: OnlineStoreError: a row is missing, or another one is stored.
+    """
+    evidence = written.evidence
+    expected = 0 if evidence is None else evidence.rows
+    if written.rows + written.deleted != expected:
+        raise OnlineStoreError(
+            f"{applied.online_table}: {expected} rows were to be written or deleted, "
+            f"{written.rows + written.deleted} were acknowledged; load again"
+        )
+    if evidence is None:
+        return
+    names = tuple(f.name for f in applied.features)
+    wanted = evidence.sample.to_pylist()
+    keys = tuple(tuple(row[key] for key in applied.join_keys) for row in wanted)
+    found = rows_of(*online.read([Read(view=applied, features=names, keys=keys)]))
+    different = [k for k, r, o in zip(keys, wanted, found, strict=True) if not _same(r, o, names)]
+    if not different:
+        return
+    newest = log.snapshot()
+    if newest is not None and newest.position > position:
+        # Another loader may be ahead, and the greater position wins: that is no fault of this load.
+        logger.info("the log has moved on during the load", extra={"view": applied.reference})
+        return
+    shown = ", ".join(f"{name}={value!r}" for name, value in zip(applied.join_keys, different[0], strict=True))
+    raise OnlineStoreError(
+        f"{applied.online_table} holds another row of {shown} than was loaded; did someone write to the table? "
+        "load again, with full=True if it persists"
+    )
+
+
+def _same(row: dict[str, Any], online: OnlineRow | None, names: Sequence[str]) -> bool:
+    ttl = row[TTL_SECONDS]
+    if row[DELETE] or (ttl is not None and ttl <= 0):
+        return online is None
+    if online is None and ttl is not None and ttl <= _EXPIRING_SECONDS:
+        return True
+    if (
+        online is None
+        or to_micros(row[EVENT]) != online.event_micros
+        or to_micros(row[CREATED]) != online.created_micros
+    ):
+        return False
+    return all(_equal(row[name], value) for name, value in zip(names, online.values, strict=True))
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Equality in which NaN equals NaN, inside lists too."""
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_equal, a, b))
+    return bool(a == b) or (a != a and b != b)

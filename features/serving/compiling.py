@@ -1,0 +1,204 @@
+"""What requests stand for, compiled once, and kept in step with the registry's rollouts from a thread beside requests.
+
+A switch in the registry is followed within about `poll_seconds`: the thread sees a new generation, compiles what was
+asked for before, and only then puts all of it in place at once. So no request waits for a switch, and none mixes two.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+from features.core.discovery import Definitions
+from features.core.on_demand import OnDemandFeatureView
+from features.core.request import CompiledRequest, compile_request
+from features.core.rollout import ServingRequest, ServingState
+from features.core.rollout_counts import ReadLog, ShadowCount, ShadowTally, ViewRead
+from features.errors import FeatureStoreError, StaleCodeError, UsageError
+from features.serving.on_demand import find_functions
+
+logger = logging.getLogger(__name__)
+
+Features = str | Sequence[str]
+_Asked = tuple[str | tuple[str, ...], bool]
+
+# A server must not remember whatever its callers think of.
+_MAX_COMPILED = 1024
+
+
+class ServingRegistry(Protocol):
+    """The part of the registry that serving needs."""
+
+    def serving_generation(self) -> int:
+        """A number that grows with every switch of versions."""
+
+    def serving_state(self) -> ServingState:
+        """Which versions answer."""
+
+    def resolve_serving(self, features: str | Sequence[str], state: ServingState | None = None) -> ServingRequest:
+        """What references, or a service's name, stand for online. Raises: NotFoundError, DefinitionError."""
+
+    def record_reads(self, reads: Sequence[ViewRead]) -> None:
+        """Which versions were read, and for whom."""
+
+    def record_shadow(self, counts: Sequence[ShadowCount]) -> None:
+        """How shadows differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that is ready to be answered: compiled, the code of its on-demand views, and who answers it."""
+
+    compiled: CompiledRequest
+    functions: tuple[OnDemandFeatureView, ...]
+    serving: ServingRequest
+
+
+class Compilations:
+    """Compiled requests of one generation. Safe to use from threads.
+
+    Args:
+        registry: what names stand for.
+        definitions: what the views package defines here, asked for when on-demand features are; None: they are refused.
+        poll_seconds: how often the registry is asked whether versions were switched, while requests come.
+        flush_seconds: how often it is told what was read.
+    """
+
+    def __init__(
+        self,
+        registry: ServingRegistry,
+        *,
+        definitions: Callable[[], Definitions] | None,
+        poll_seconds: float,
+        flush_seconds: float = 60.0,
+    ) -> None:
+        self.reads = ReadLog()
+        self.shadows = ShadowTally()
+        self._registry = registry
+        self._definitions = definitions
+        self._poll_seconds = poll_seconds
+        self._flush_seconds = flush_seconds
+        self._lock = threading.Lock()
+        self._known: dict[_Asked, Prepared] = {}
+        self._state: ServingState | None = None
+        self._polled_at = float("-inf")
+        self._flushed_at = time.monotonic()
+        self._beside: ThreadPoolExecutor | None = None
+        self._waiting = 0
+
+    def recall(self, features: Features, full_feature_names: bool) -> Prepared | None:
+        """What was compiled already, without a round trip."""
+        found = self._known.get((_hashable(features), full_feature_names))
+        if time.monotonic() >= self._polled_at + self._poll_seconds:
+            self._poll_soon()
+        return found
+
+    def prepare(self, features: Features, full_feature_names: bool) -> Prepared:
+        """Compile a request. Raises: NotFoundError, UsageError, RegistryError, StaleCodeError, PlatformError."""
+        asked = (_hashable(features), full_feature_names)
+        with self._lock:
+            state = self._state
+        if state is None:
+            state = self._registry.serving_state()
+        prepared = self._compile(asked, state)
+        with self._lock:
+            if self._state is None:
+                self._state, self._polled_at = state, time.monotonic()
+            # Another generation may have been put in place meanwhile: then this answer is the last of the old one.
+            if self._state.generation == state.generation:
+                if len(self._known) >= _MAX_COMPILED:
+                    self._known.clear()
+                self._known[asked] = prepared
+        return prepared
+
+    def run_beside(self, work: Callable[[], None], *, bound: int) -> bool:
+        """Run something after requests, in this object's thread; whether it will: not with so much waiting already."""
+        with self._lock:
+            if self._waiting >= bound:
+                return False
+            self._waiting += 1
+            if self._beside is None:
+                self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="serving-beside")
+            self._beside.submit(self._run, work)
+        return True
+
+    def close(self) -> None:
+        """Tell the registry what it does not know yet; what comes later starts anew."""
+        with self._lock:
+            beside, self._beside = self._beside, None
+        if beside is not None:
+            beside.shutdown(wait=True)
+        self._flush()
+
+    def _poll_soon(self) -> None:
+        with self._lock:
+            if time.monotonic() < self._polled_at + self._poll_seconds:
+                return
+            self._polled_at = time.monotonic()
+        self.run_beside(self._poll, bound=_MAX_COMPILED)
+
+    def _poll(self) -> None:
+        with self._lock:
+            state, asked = self._state, list(self._known)
+        if state is not None and self._registry.serving_generation() != state.generation:
+            fresh = self._registry.serving_state()
+            known = {}
+            for request in asked:
+                try:
+                    known[request] = self._compile(request, fresh)
+                except FeatureStoreError as exc:
+                    # The next one who asks is told; the others are not kept from the new versions.
+                    logger.warning("not compiled again: %s", exc)
+            with self._lock:
+                self._state, self._known = fresh, known
+        if time.monotonic() >= self._flushed_at + self._flush_seconds:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._flushed_at = time.monotonic()
+        reads, counts = self.reads.take(), self.shadows.take()
+        try:
+            if reads:
+                self._registry.record_reads(reads)
+            reads = ()
+            if counts:
+                self._registry.record_shadow(counts)
+        except FeatureStoreError as exc:
+            self.reads.restore(reads)
+            self.shadows.restore(counts)
+            logger.warning("what was read is told to the registry later: %s", exc)
+
+    def _run(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except FeatureStoreError as exc:
+            # The registry or a shadow cannot be read now; requests go on with what is known.
+            logger.warning("beside requests: %s", exc)
+        except Exception:
+            # boundary: nobody waits for this thread's errors
+            logger.exception("beside requests")
+        finally:
+            with self._lock:
+                self._waiting -= 1
+
+    def _compile(self, asked: _Asked, state: ServingState) -> Prepared:
+        features, full_feature_names = asked
+        serving = self._registry.resolve_serving(features, state)
+        compiled = compile_request(serving.requested, full_feature_names=full_feature_names)
+        return Prepared(compiled, find_functions(compiled, self._code()) if compiled.computed else (), serving)
+
+    def _code(self) -> Definitions:
+        if self._definitions is None:
+            raise StaleCodeError("this client was opened without a views package, so it computes no on-demand features")
+        return self._definitions()
+
+
+def _hashable(features: Features) -> str | tuple[str, ...]:
+    if isinstance(features, str):
+        return features
+    if not isinstance(features, Sequence) or not all(isinstance(reference, str) for reference in features):
+        raise UsageError(f"features must be a service's name or a list of references, got {features!r}")
+    return tuple(features)

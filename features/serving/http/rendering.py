@@ -1,0 +1,101 @@
+"""Responses as bodies: JSON in our words or in Feast's, or an Arrow stream."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from features.core.dtypes import DType
+from features.core.times import format_instant
+from features.serving.http.feast import to_feast
+from features.serving.http.messages import Asked, OnlineAnswer
+from features.serving.http.refusals import RefusedRequestError
+from features.serving.json_values import column_to_json
+from features.serving.response import OnlineResponse, Status
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+JSON = "application/json"
+ARROW = "application/vnd.apache.arrow.stream"
+
+_CODES = {status.value: code for code, status in enumerate(Status)}
+_encode = msgspec.json.Encoder().encode
+
+
+def render(response: OnlineResponse, asked: Asked, *, arrow: bool) -> tuple[bytes, str]:
+    """The body of an answer, and its media type.
+
+    Raises: RefusedRequestError: Arrow is wanted where pyarrow is not installed, or of columns that it has no type for.
+    """
+    if arrow:
+        return _to_arrow(response, event_timestamps=asked.event_timestamps), ARROW
+    return _encode(to_feast(response) if asked.feast else _to_answer(response, asked.event_timestamps)), JSON
+
+
+def _to_answer(response: OnlineResponse, event_timestamps: bool) -> OnlineAnswer:
+    types = response.types
+    return OnlineAnswer(
+        columns={
+            name: column_to_json(values, types.get(name))
+            for part in (response.entities, response.features)
+            for name, values in part.items()
+        },
+        statuses=response.statuses,
+        event_timestamps={name: _texts(times) for name, times in response.event_timestamps.items()}
+        if event_timestamps
+        else msgspec.UNSET,
+        arms=response.arms or msgspec.UNSET,
+        unavailable=list(response.errors) or msgspec.UNSET,
+    )
+
+
+def _texts(instants: Sequence[datetime | None]) -> list[str | None]:
+    return [None if instant is None else format_instant(instant) for instant in instants]
+
+
+def _to_arrow(response: OnlineResponse, *, event_timestamps: bool) -> bytes:
+    """One record batch: the columns of `to_dict`, then `<feature>__status`, then `<feature>__event_timestamp`."""
+    try:
+        import pyarrow as pa
+    except ModuleNotFoundError as exc:
+        raise RefusedRequestError(406, f"this server has no pyarrow for {ARROW}; ask for {JSON}") from exc
+
+    arrays: dict[str, pa.Array] = {}
+    for part in (response.entities, response.features):
+        for name, values in part.items():
+            arrays[name] = _array(name, values, response.types.get(name))
+    # Columns of a view mostly share their statuses; what is held here keeps its id.
+    shared: dict[int, tuple[Sequence[str], pa.Array]] = {}
+    for name, statuses in response.statuses.items():
+        if id(statuses) not in shared:
+            shared[id(statuses)] = (statuses, _status_array(statuses))
+        arrays[f"{name}__status"] = shared[id(statuses)][1]
+    if event_timestamps:
+        for name, times in response.event_timestamps.items():
+            arrays[f"{name}__event_timestamp"] = pa.array(times, pa.timestamp("us", tz="UTC"))
+    batch = pa.record_batch(arrays)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+def _array(name: str, values: Sequence[Any], dtype: DType | None) -> "pa.Array":
+    import pyarrow as pa
+
+    from features.core.arrow_types import to_arrow
+
+    try:
+        return pa.array(values) if dtype is None else to_arrow(values, dtype)
+    except (pa.ArrowException, OverflowError) as exc:
+        # Only a column that came along with the entity rows may hold values of several types.
+        raise RefusedRequestError(400, f"column {name!r} has no Arrow type; leave it out, or ask for {JSON}") from exc
+
+
+def _status_array(statuses: Sequence[str]) -> "pa.Array":
+    import pyarrow as pa
+
+    codes = pa.array([_CODES[status] for status in statuses], pa.int8())
+    return pa.DictionaryArray.from_arrays(codes, pa.array(list(_CODES), pa.string()))

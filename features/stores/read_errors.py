@@ -1,0 +1,40 @@
+"""What a read that was not answered means, in the words of the feature store."""
+
+from features.config import OnlineSettings
+from features.errors import OnlineStoreError
+from features.stores.wire import frames
+from features.stores.wire.connection import Lost
+from features.stores.wire.frames import ServerError
+from features.stores.wire.plane import Outcome, Refused
+
+
+def explain_outcome(outcome: Outcome, settings: OnlineSettings, *, table: str) -> OnlineStoreError:
+    """The error of a read of a table. outcome: what came instead of rows; None: nothing, before the deadline."""
+    where = ", ".join(f"{host}:{settings.port}" for host in settings.hosts)
+    name = f"{settings.keyspace}.{table}"
+    match outcome:
+        case None:
+            return OnlineStoreError(f"{name} at {where} did not answer in time; it may be overloaded, or down")
+        case Lost(reason=reason):
+            return OnlineStoreError(f"Cassandra at {where} does not answer: {reason}; {_REMEDY}")
+        case Refused(message=message):
+            return OnlineStoreError(
+                f"Cassandra at {where} refuses user {settings.username!r} ({message}); check online.username, and the "
+                "password in the variable that online.password_env names"
+            )
+        case ServerError(code=frames.UNAUTHORIZED, message=message):
+            return OnlineStoreError(
+                f"Cassandra at {where} refuses user {settings.username!r} ({message}); give it the right to SELECT"
+            )
+        case ServerError(code=frames.INVALID, message=message):
+            return OnlineStoreError(f"{name} at {where}: {message}; run `features apply`, then load")
+        case ServerError(code=frames.UNAVAILABLE, message=message):
+            return OnlineStoreError(
+                f"Cassandra at {where} has too few live replicas for consistency {settings.consistency}: {message}"
+            )
+        case ServerError() as error:
+            return OnlineStoreError(f"Cassandra at {where} failed to read {name}: {error}")
+    return OnlineStoreError(f"{name} at {where} was answered by {type(outcome).__name__}")
+
+
+_REMEDY = "check online.hosts and online.port in conf, and that the nodes run"

@@ -1,0 +1,128 @@
+"""Rows as the server serialises them, made into Python values once, in one call where their widths allow it."""
+
+import struct
+from collections.abc import Callable, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from features.core.dtypes import DType
+from features.core.times import from_micros
+from features.stores.base import OnlineRow
+from features.stores.wire.frames import FrameError, read_first_row
+
+# The protocol counts the days of a `date` from 2^31 days before 1970.
+_DATE_OFFSET = (1 << 31) - date(1970, 1, 1).toordinal()
+_INT = struct.Struct(">i")
+# Format of a scalar in `struct`, by the kind of its type.
+_FORMATS = {"bool": "?", "int32": "i", "int64": "q", "float32": "f", "float64": "d", "timestamp": "q", "date": "I"}
+
+Convert = Callable[[Any], Any]
+
+
+class RowReader:
+    """Reads the answers of one SELECT: event time, created time, then columns of these types.
+
+    Not a value of a row is made before `read` is called, and where all columns have a fixed width and none is null, all
+    are made in one call.
+    """
+
+    def __init__(self, types: Sequence[DType]) -> None:
+        self._cells = [_INT64_CELL, _INT64_CELL, *(_read_cell(dtype) for dtype in types)]
+        formats = [_fixed_format(dtype) for dtype in types]
+        self._fixed: struct.Struct | None = None
+        if all(formats):
+            # Each cell stands behind its length, an int32, which is skipped: that of the whole row tells of nulls.
+            self._fixed = struct.Struct(">" + "".join(f"4x{form}" for form in ["q", "q", *formats]))
+        converts = [(at, convert) for at, dtype in enumerate(types) if (convert := _converter(dtype)) is not None]
+        self._converts = tuple(converts)
+
+    def read(self, body: bytes) -> OnlineRow | None:
+        """The row of a RESULT; None: it has none. Raises: FrameError: it is something else."""
+        at = read_first_row(body)
+        if at is None:
+            return None
+        fixed = self._fixed
+        if fixed is not None and len(body) == at + fixed.size:
+            event, created, *values = fixed.unpack_from(body, at)
+            for place, convert in self._converts:
+                values[place] = convert(values[place])
+            return OnlineRow(event, created, tuple(values))
+        return self._read_cells(body, at)
+
+    def _read_cells(self, body: bytes, at: int) -> OnlineRow:
+        values: list[Any] = []
+        try:
+            for read in self._cells:
+                length = _INT.unpack_from(body, at)[0]
+                at += 4
+                if length < 0:
+                    values.append(None)
+                    continue
+                values.append(read(body[at : at + length]))
+                at += length
+        except struct.error as exc:
+            raise FrameError(f"a row of {len(body)} bytes cannot be read: {exc}") from exc
+        event, created, *features = values
+        # A row's times are written with it; without them it is not one that a load wrote.
+        return OnlineRow(event or 0, created or 0, tuple(features))
+
+
+def _fixed_format(dtype: DType) -> str | None:
+    # A vector's cell is its 32-bit floats, one behind the other.
+    return f"{4 * dtype.length}s" if dtype.kind == "vector" else _FORMATS.get(dtype.kind)
+
+
+def _converter(dtype: DType) -> Convert | None:
+    """What makes the Python value of what `struct` read; None: it is one."""
+    if dtype.kind == "timestamp":
+        return from_micros
+    if dtype.kind == "date":
+        return _date
+    if dtype.kind == "vector":
+        form = struct.Struct(f">{dtype.length}f")
+        return lambda data: list(form.unpack(data))
+    return None
+
+
+def _read_cell(dtype: DType) -> Callable[[bytes], Any]:
+    """The function that makes the Python value of a serialised one that is not null."""
+    if dtype.kind == "string":
+        return bytes.decode
+    if dtype.kind == "bytes":
+        return bytes
+    if dtype.kind == "decimal":
+        return _decimal
+    if dtype.kind == "array" and dtype.element is not None:
+        return _list_reader(_read_cell(dtype.element))
+    form, convert = struct.Struct(">" + (_fixed_format(dtype) or "")), _converter(dtype)
+    if convert is None:
+        return lambda data: form.unpack(data)[0] if data else None
+    return lambda data: convert(form.unpack(data)[0]) if data else None
+
+
+def _list_reader(read: Callable[[bytes], Any]) -> Callable[[bytes], list[Any]]:
+    def read_list(data: bytes) -> list[Any]:
+        items, at = [], 4
+        for _ in range(_INT.unpack_from(data)[0]):
+            length = _INT.unpack_from(data, at)[0]
+            at += 4
+            items.append(read(data[at : at + length]) if length >= 0 else None)
+            at += max(length, 0)
+        return items
+
+    return read_list
+
+
+def _decimal(data: bytes) -> Decimal:
+    unscaled = int.from_bytes(data[4:], "big", signed=True)
+    # Built from digits: arithmetic would round to the precision of the thread's context.
+    digits = tuple(map(int, str(abs(unscaled))))
+    return Decimal((int(unscaled < 0), digits, -_INT.unpack_from(data)[0]))
+
+
+def _date(days: int) -> date:
+    return date.fromordinal(days - _DATE_OFFSET)
+
+
+_INT64_CELL = _read_cell(DType.INT64)
