@@ -75,6 +75,9 @@ class OnlineSettings(_Section):
     hedge_milliseconds: float | None = Field(
         default=50.0, gt=0, description="a read not answered after so long is asked of another replica too; None: never"
     )
+    keys_per_read: int = Field(
+        default=20, ge=1, description="keys of one replica that one statement asks for; 1: one each"
+    )
     embedded: bool = Field(default=False, description="features cassandra start serves these hosts from this machine")
     load: LoadSettings = LoadSettings()
 

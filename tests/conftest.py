@@ -22,6 +22,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Side by side, tests of a file stay together, and those of three nodes: two clusters would not fit."""
+    for item in items:
+        needs_cluster = "cassandra_cluster" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("three nodes" if needs_cluster else str(item.path)))
+
+
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[SparkSession]":
     """The session that jobs get, local."""

@@ -6,8 +6,9 @@ not async share one loop, in a thread of this object's.
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from features.config import OnlineSettings
@@ -18,7 +19,7 @@ from features.stores.base import Key, OnlineRow, Read, ReadAnswer
 from features.stores.cassandra_topology import DriverTopology, RingRouter
 from features.stores.read_errors import explain_outcome
 from features.stores.tls import client_context
-from features.stores.wire.frames import FrameError, bound
+from features.stores.wire.frames import FrameError, bound, bound_list
 from features.stores.wire.keys import Serialise, key_serialiser, partition_key
 from features.stores.wire.loop_thread import LoopThread
 from features.stores.wire.nodes import Address, Node
@@ -28,15 +29,18 @@ from features.stores.wire.rows import RowReader
 
 # Two: one connection is one thread of the server's network layer.
 _CONNECTIONS = 2
+# Which item reads a key, and the key by which its row is found in the answer; None: the answer is of that key alone.
+_Place = tuple[int, bytes | None]
 # One for each choice of features of a table that was asked for.
 _MAX_SELECTS = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class _Select:
-    """One SELECT by key, ready for use."""
+    """How a table is read by key, ready for use. many: the statement for many keys; None: there is none."""
 
-    text: str
+    one: str
+    many: str | None
     serialisers: tuple[Serialise, ...]
     reader: RowReader
 
@@ -47,6 +51,7 @@ class _Plane:
 
     reads: ReadPlane
     router: RingRouter
+    until_loop_ends: AsyncGenerator[None]
 
 
 class CassandraReader:
@@ -82,7 +87,8 @@ class CassandraReader:
                 plane = self._planes[loop] = await asyncio.to_thread(self._open_plane)
             except OnlineStoreError as exc:
                 return [exc] * len(requests)
-        work = _Work()
+            await anext(plane.until_loop_ends)
+        work = _Work(plane.router, self._settings.keys_per_read)
         for request in requests:
             work.add(request, self._select(request.view, request.features))
         outcomes = await plane.reads.fetch(work.items, deadline=deadline)
@@ -101,18 +107,25 @@ class CassandraReader:
             own = [plane for loop, plane in planes if loop is thread.loop]
             thread.stop(*(plane.router.close for plane in own))
 
-    def _answer(self, request: Read, places: Sequence[int | None], outcomes: Sequence[Outcome]) -> ReadAnswer:
-        read = self._select(request.view, request.features).reader.read
+    def _answer(self, request: Read, places: Sequence[_Place | None], outcomes: Sequence[Outcome]) -> ReadAnswer:
+        reader = self._select(request.view, request.features).reader
+        groups: dict[int, dict[bytes, OnlineRow]] = {}
         rows: list[OnlineRow | None] = []
         try:
             for place in places:
-                outcome = None if place is None else outcomes[place]
-                if isinstance(outcome, bytes):
-                    rows.append(read(outcome))
-                elif place is None:
+                if place is None:
                     rows.append(None)
-                else:
+                    continue
+                item, key = place
+                outcome = outcomes[item]
+                if not isinstance(outcome, bytes):
                     return explain_outcome(outcome, self._settings, table=request.view.online_table)
+                if key is None:
+                    rows.append(reader.read(outcome))
+                    continue
+                if item not in groups:
+                    groups[item] = reader.read_by_key(outcome)
+                rows.append(groups[item].get(key))
         except FrameError as exc:
             return OnlineStoreError(
                 f"{self._settings.keyspace}.{request.view.online_table} was read, but not understood: {exc}; did "
@@ -127,6 +140,7 @@ class CassandraReader:
             types = {feature.name: feature.dtype for feature in view.features}
             found = _Select(
                 cql.select(self._settings.keyspace, view, features),
+                cql.select_many(self._settings.keyspace, view, features),
                 tuple(key_serialiser(dtype) for dtype in view.join_keys.values()),
                 RowReader([types[name] for name in features]),
             )
@@ -153,47 +167,76 @@ class CassandraReader:
         plane = ReadPlane(
             router, consistency=settings.consistency, hedge_seconds=None if hedge is None else hedge / 1000
         )
-        return _Plane(plane, router)
+        return _Plane(plane, router, _closing(router))
 
 
 class _Work:
-    """The items of some requests, each distinct key of a table once, and where the answer to each key is."""
+    """The items of some requests, each distinct key of a table once, and where the answer to each key is.
 
-    def __init__(self) -> None:
+    Keys of one replica share a statement: the server takes half the time for it that it takes for as many statements.
+    """
+
+    def __init__(self, router: RingRouter, keys_per_item: int) -> None:
         self.items: list[Item] = []
-        self.places: list[tuple[int | None, ...]] = []
-        self._serialised: dict[tuple[int, tuple[Serialise, ...]], list[tuple[bytes, bytes] | None]] = {}
+        self.places: list[list[_Place | None]] = []
+        self._router = router
+        self._most = keys_per_item
+        self._serialised: dict[tuple[int, tuple[Serialise, ...]], list[_SerialisedKey | None]] = {}
 
     def add(self, request: Read, select: _Select) -> None:
         """One request's keys."""
-        known: dict[Key, int | None] = {}
-        places = []
-        for key, serialised in zip(request.keys, self._serialise(request.keys, select.serialisers), strict=True):
-            if key not in known:
-                known[key] = None if serialised is None else len(self.items)
-                if serialised is not None:
-                    values, routing_key = serialised
-                    self.items.append(Item(select.text, values, len(select.serialisers), routing_key))
-            places.append(known[key])
-        self.places.append(tuple(places))
+        serialised = self._serialise(request.keys, select.serialisers)
+        distinct = dict.fromkeys(key for key in serialised if key is not None)
+        placed: dict[_SerialisedKey, _Place] = {}
+        if select.many is None or self._most == 1 or len(distinct) == 1:
+            for key in distinct:
+                placed[key] = (len(self.items), None)
+                self.items.append(Item(select.one, key.bound, len(select.serialisers), key.partition))
+        else:
+            for group in self._groups(list(distinct)):
+                for key in group:
+                    placed[key] = (len(self.items), key.partition)
+                parts = [key.partition for key in group]
+                self.items.append(Item(select.many, bound_list(parts), 1, parts[0]))
+        self.places.append([None if key is None else placed[key] for key in serialised])
 
-    def _serialise(
-        self, keys: Sequence[Key], serialisers: tuple[Serialise, ...]
-    ) -> Sequence[tuple[bytes, bytes] | None]:
-        """Values as they are bound, and the partition key; None where no row can have it.
+    def _groups(self, keys: "Sequence[_SerialisedKey]") -> "Iterator[Sequence[_SerialisedKey]]":
+        """Keys of one replica each, in groups of about equal size."""
+        by_owner: dict[Hashable, list[_SerialisedKey]] = {}
+        for key in keys:
+            by_owner.setdefault(self._router.owner(key.partition), []).append(key)
+        for owned in by_owner.values():
+            count = -(-len(owned) // self._most)
+            for number in range(count):
+                yield owned[len(owned) * number // count : len(owned) * (number + 1) // count]
 
-        Views that share their entity are asked for the very same keys: these are serialised once.
-        """
+    def _serialise(self, keys: Sequence[Key], serialisers: tuple[Serialise, ...]) -> "Sequence[_SerialisedKey | None]":
+        """None where no row can have a key. Views of one entity are asked for the very same keys, serialised once."""
         cached = self._serialised.get((id(keys), serialisers))
         if cached is None:
             cached = self._serialised[id(keys), serialisers] = [_serialise_key(key, serialisers) for key in keys]
         return cached
 
 
-def _serialise_key(key: Key, serialisers: tuple[Serialise, ...]) -> tuple[bytes, bytes] | None:
+class _SerialisedKey(NamedTuple):
+    """A key's values as they are bound, and its partition key."""
+
+    bound: bytes
+    partition: bytes
+
+
+def _serialise_key(key: Key, serialisers: tuple[Serialise, ...]) -> _SerialisedKey | None:
     parts = [serialise(part) for serialise, part in zip(serialisers, key, strict=True)]
-    routing_key = partition_key(parts)
-    return None if routing_key is None else (bound(parts), routing_key)
+    partition = partition_key(parts)
+    return None if partition is None else _SerialisedKey(bound(parts), partition)
+
+
+async def _closing(router: RingRouter) -> AsyncGenerator[None]:
+    """Closes connections when the event loop ends: `asyncio.run` closes the generators that it finds suspended."""
+    try:
+        yield
+    finally:
+        router.close()
 
 
 def _call_in(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:

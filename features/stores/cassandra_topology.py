@@ -85,6 +85,11 @@ class RingRouter(Router):
         random.shuffle(found)
         return sorted(found, key=lambda node: node.load)
 
+    def owner(self, routing_key: bytes) -> Address | None:
+        """The first replica of a key; None where the ring is not known, or is one node."""
+        owners = self._topology.owners(routing_key)
+        return owners[0] if owners else None
+
     def close(self) -> None:
         """Give up all connections."""
         for node in self._nodes.values():

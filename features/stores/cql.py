@@ -88,6 +88,18 @@ def select(keyspace: str, view: AppliedView, features: Sequence[str]) -> str:
     return f"SELECT {_names([EVENT, CREATED, *features])} FROM {_table(keyspace, view)} WHERE {_key_equals(view)}"
 
 
+def select_many(keyspace: str, view: AppliedView, features: Sequence[str]) -> str | None:
+    """The statement that reads many keys' rows, each behind its join key, then as `select`. Binds: the list of keys.
+
+    None where a view has several join keys: CQL has no list of partition keys of many columns.
+    """
+    if len(view.join_keys) > 1:
+        return None
+    (key,) = view.join_keys
+    columns = _names([key, EVENT, CREATED, *features])
+    return f"SELECT {columns} FROM {_table(keyspace, view)} WHERE {_quote(key)} IN ?"
+
+
 def select_keys(keyspace: str, view: AppliedView) -> str:
     """The statement that reads the join keys and write timestamps of a token range (a, b]. Binds: a, b."""
     keys = _names(view.join_keys)

@@ -365,7 +365,7 @@ def test_the_event_loop_runs_on_while_cassandra_does_not_answer():
             ticks.append(time.monotonic())
         for reading in (first, second):
             with pytest.raises(OnlineStoreError, match="does not answer"):
-                await reading
+                rows_of(*await reading)
         return ticks
 
     with socket.socket() as silent:

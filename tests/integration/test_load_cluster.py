@@ -35,7 +35,7 @@ MANY = LoadSize(rows=10**6, bytes=0)
 def settings(cassandra_cluster: "CassandraCluster", tmp_path_factory: pytest.TempPathFactory) -> OnlineSettings:
     return OnlineSettings(
         hosts=tuple(cassandra_cluster.hosts),
-        port=cassandra_cluster.port,
+        port=cassandra_cluster.status()[0].port,
         keyspace="streamed",
         replication=3,
         consistency="LOCAL_QUORUM",
@@ -51,7 +51,9 @@ def store(settings: OnlineSettings) -> Iterator[CassandraStore]:
 
 
 @pytest.fixture
-def route(settings: OnlineSettings) -> StreamRoute:
+def route(settings: OnlineSettings, store: CassandraStore) -> StreamRoute:
+    # Only a keyspace that is there has replicas.
+    make(store, "any")
     session = connect(settings)
     try:
         decision = decide(settings, MANY, TOOLS, session, wanted="sstable")
@@ -94,15 +96,10 @@ def test_streamed_files_reach_every_replica(cassandra_cluster, settings, store, 
     outcome = told(write_sstables(sstable_plan(view, settings, route, 1), batches(view, rows(1))))
     assert outcome == {"rows": ROWS - ROWS // 100, "deleted": ROWS // 100, "_error": None}
     require_all(store, view, 1)
-    for host in cassandra_cluster.hosts:
-        # A read that one replica answers alone, from the node itself.
-        alone = OnlineSettings(hosts=(host,), port=settings.port, keyspace=settings.keyspace, consistency="ONE")
-        session = connect(alone)
-        try:
-            found = session.execute(f'SELECT count(*) FROM {settings.keyspace}."{view.online_table}"', timeout=60)
-            assert found.one()[0] == ROWS - ROWS // 100
-        finally:
-            session.cluster.shutdown()
+    # Each node has files of the table, although the driver has sent it none.
+    for node in cassandra_cluster.nodes:
+        data = node.state_dir / "storage" / "data" / settings.keyspace
+        assert sum(file.stat().st_size for file in data.glob(f"{view.online_table}-*/*-Data.db")) > 10_000
 
 
 @pytest.mark.parametrize("path", ["sstable", "cql"])

@@ -80,11 +80,15 @@ class LatestTask:
 
     def _find(self, within: KeyRange) -> "Iterator[pa.Table]":
         reader = _Reader(self, ParquetFiles(self.files), within)
-        touched = reader.touched() if self.after else None
+        touched, since = reader.touched() if self.after else (None, None)
         if touched is not None and not touched.num_rows:
             return
-        addresses, rows = reader.rows(touched)
+        addresses, rows = reader.rows(touched, since)
         won, gone = choose_winners(rows)
+        if since is not None and (len(gone) or int(rows.event[won].min()) < since):
+            # A row of the same event that was there before counts instead: what was left out may win.
+            addresses, rows = reader.rows(touched, None)
+            won, gone = choose_winners(rows)
         places = np.concatenate([won, gone])
         order = np.argsort(addresses[places], kind="stable")
         is_gone = np.repeat([False, True], [len(won), len(gone)])[order]
@@ -97,10 +101,14 @@ class _Reader:
         self._files = files
         self._range = within
 
-    def touched(self) -> "pa.Table":
-        """The keys with rows behind the last load's position, as often as they have any."""
+    def touched(self) -> "tuple[pa.Table, int | None]":
+        """The keys with rows behind the last load's position, and the event before which hardly a row of theirs can win.
+
+        A key stands there as often as it has such rows. The event is None where older rows must be looked at: a key has
+        no put among its new rows. With it a load after a day's build reads that day's file alone, however long the
+        history is.
+        """
         import pyarrow as pa
-        import pyarrow.compute as pc
 
         task = self._task
 
@@ -108,17 +116,24 @@ class _Reader:
             seq = bounds_of(SEQ)
             return self._in_range(bounds_of) and (seq is None or (seq[0] <= task.position and seq[1] > task.after))
 
-        found = []
+        keys, parts = [], []
         for number, pieces in self._files.choose(may_match, holds=None):
-            table = self._files.read(number, pieces, [*task.keys, SEQ])
-            is_new = pc.and_(pc.greater(table[SEQ], task.after), pc.less_equal(table[SEQ], task.position))
-            table = table.filter(is_new).select(list(task.keys))
-            inside = self._range.select(table)
-            found.append(table if inside is None else table.filter(pa.array(inside)))
-        return pa.concat_tables(found) if found else pa.table({name: pa.array([]) for name in task.keys})
+            table, columns = self._narrow(number, pieces)
+            is_new = columns[SEQ] > task.after
+            keys.append(table.filter(pa.array(is_new)))
+            parts.append({name: values[is_new] for name, values in columns.items()})
+        if not sum(table.num_rows for table in keys):
+            return pa.table({name: pa.array([]) for name in task.keys}), None
+        touched = pa.concat_tables(keys)
+        rows = _ranked(number_keys([touched[name] for name in task.keys]), parts)
+        won, gone = choose_winners(rows)
+        return touched, None if len(gone) else int(rows.event[won].min())
 
-    def rows(self, touched: "pa.Table | None") -> "tuple[Ints, Ranked]":
-        """Address, and what ranks it, of each row that may count."""
+    def rows(self, touched: "pa.Table | None", since: int | None) -> "tuple[Ints, Ranked]":
+        """Address, and what ranks it, of each row that may count.
+
+        touched: keys that matter; None: all do. since: rows of earlier events may be left out.
+        """
         import pyarrow as pa
 
         task = self._task
@@ -127,6 +142,9 @@ class _Reader:
         def may_match(bounds_of: Any) -> bool:
             seq = bounds_of(SEQ)
             if not self._in_range(bounds_of) or (seq is not None and seq[0] > task.position):
+                return False
+            event = bounds_of(EVENT)
+            if since is not None and event is not None and event[1] < since:
                 return False
             bounds = bounds_of(task.keys[0]) if known is not None and self._range.names else None
             if bounds is None or known is None:
@@ -145,16 +163,8 @@ class _Reader:
             return empty, Ranked(codes=empty, event=empty, interval=empty, created=empty, seq=empty, is_put=empty > 0)
         whole = pa.concat_tables(keys)
         codes = number_keys([whole[name] for name in task.keys])
-        columns = {name: np.concatenate([part[name] for _, part in parts]) for name in parts[0][1]}
-        rows = Ranked(
-            codes=codes[first:],
-            event=columns[EVENT],
-            interval=columns[INTERVAL],
-            created=columns[CREATED],
-            seq=columns[SEQ],
-            is_put=columns[OP].astype(bool),
-        )
-        addresses = columns["address"]
+        rows = _ranked(codes[first:], [part for _, part in parts])
+        addresses = np.concatenate([part["address"] for _, part in parts])
         if touched is None:
             return addresses, rows
         counts = np.isin(rows.codes, np.unique(codes[:first]))
@@ -218,6 +228,18 @@ class _Reader:
         if inside is None or inside.all():
             return table, columns
         return table.filter(pa.array(inside)), {name: values[inside] for name, values in columns.items()}
+
+
+def _ranked(codes: "Ints", parts: "Sequence[dict[str, Ints]]") -> Ranked:
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in (EVENT, INTERVAL, CREATED, SEQ, OP)}
+    return Ranked(
+        codes=codes,
+        event=columns[EVENT],
+        interval=columns[INTERVAL],
+        created=columns[CREATED],
+        seq=columns[SEQ],
+        is_put=columns[OP].astype(bool),
+    )
 
 
 def _constant(pieces: Sequence[Piece], column: str) -> Any:

@@ -11,11 +11,12 @@ an answer.
 
 import asyncio
 import statistics
+import time
 
 _BEAT_SECONDS = 0.01
 _INTERVAL_SECONDS = 0.1
 # A bound to begin with, and one below which nothing is won: the wait may be another process's doing.
-_FIRST, _LEAST = 32, 8
+_FIRST, _LEAST = 32, 4
 _DECREASE, _INCREASE = 0.8, 1.1
 # For how many intervals the least time of a kind is held, at least; it is forgotten after twice as many.
 _HELD_INTERVALS = 300
@@ -101,13 +102,14 @@ class Admission:
 
     async def watch(self) -> None:
         """Measure and adjust, for as long as the server runs."""
-        loop = asyncio.get_running_loop()
+        # Not the loop's own clock: uvloop's stands still while the loop is at work, which is what is to be measured.
         while True:
-            begun = due = loop.time()
+            begun = due = time.monotonic()
             least = float("inf")
             while due - begun < _INTERVAL_SECONDS:
                 await asyncio.sleep(_BEAT_SECONDS)
-                # Timers are rounded, never early: what is left is the wait for the loop's turn.
-                late, due = max(0.0, loop.time() - due - _BEAT_SECONDS), loop.time()
-                least = min(least, late)
+                now = time.monotonic()
+                # Timers are late by a millisecond of rounding at most: what is left is the wait for the loop's turn.
+                least = min(least, max(0.0, now - due - _BEAT_SECONDS))
+                due = now
             self.adjust(least)

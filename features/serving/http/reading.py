@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
 
 from features.config import ServingKey, ServingSettings
 from features.serving.client import OnlineClient
@@ -126,13 +125,13 @@ class FeatureReads:
 
     def _note(self, exchange: Exchange, response: OnlineResponse) -> None:
         """What metrics and the log tell of an answer."""
-        # Columns of a view mostly share one sequence of statuses, which is counted once.
-        shared: dict[tuple[str, int], tuple[Sequence[str], int]] = {}
+        # Most columns of a view have the same statuses, which are counted once.
+        same: dict[tuple[str, tuple[str, ...]], int] = {}
         for column, statuses in response.statuses.items():
-            place = (response.views[column], id(statuses))
-            shared[place] = (statuses, shared.get(place, (statuses, 0))[1] + 1)
-        for (view, _), (statuses, columns) in shared.items():
-            self._metrics.count_values(view, statuses, columns=columns)
+            place = (response.views[column], tuple(statuses))
+            same[place] = same.get(place, 0) + 1
+        for (view, found), columns in same.items():
+            self._metrics.count_values(view, found, columns=columns)
         if response.arms:
             exchange.arms = {view: dict(Counter(arms)) for view, arms in response.arms.items()}
         if response.errors:

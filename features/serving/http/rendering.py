@@ -8,10 +8,10 @@ import msgspec
 
 from features.core.dtypes import DType
 from features.core.times import format_instant
-from features.serving.http.feast import to_feast
-from features.serving.http.messages import Asked, OnlineAnswer
+from features.serving.http.encoding import TextColumns, encode, encode_columns
+from features.serving.http.feast import encode_feast
+from features.serving.http.messages import Asked
 from features.serving.http.refusals import RefusedRequestError
-from features.serving.json_values import column_to_json
 from features.serving.response import OnlineResponse, Status
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ JSON = "application/json"
 ARROW = "application/vnd.apache.arrow.stream"
 
 _CODES = {status.value: code for code, status in enumerate(Status)}
-_encode = msgspec.json.Encoder().encode
 
 
 def render(response: OnlineResponse, asked: Asked, *, arrow: bool) -> tuple[bytes, str]:
@@ -31,28 +30,25 @@ def render(response: OnlineResponse, asked: Asked, *, arrow: bool) -> tuple[byte
     """
     if arrow:
         return _to_arrow(response, event_timestamps=asked.event_timestamps), ARROW
-    return _encode(to_feast(response) if asked.feast else _to_answer(response, asked.event_timestamps)), JSON
+    return encode_feast(response) if asked.feast else _to_json(response, asked.event_timestamps), JSON
 
 
-def _to_answer(response: OnlineResponse, event_timestamps: bool) -> OnlineAnswer:
-    types = response.types
-    return OnlineAnswer(
-        columns={
-            name: column_to_json(values, types.get(name))
-            for part in (response.entities, response.features)
-            for name, values in part.items()
-        },
-        statuses=response.statuses,
-        event_timestamps={name: _texts(times) for name, times in response.event_timestamps.items()}
-        if event_timestamps
-        else msgspec.UNSET,
-        arms=response.arms or msgspec.UNSET,
-        unavailable=list(response.errors) or msgspec.UNSET,
-    )
-
-
-def _texts(instants: Sequence[datetime | None]) -> list[str | None]:
-    return [None if instant is None else format_instant(instant) for instant in instants]
+def _to_json(response: OnlineResponse, event_timestamps: bool) -> bytes:
+    """As `OnlineAnswer` describes it."""
+    statuses = TextColumns[str](str)
+    columns = encode_columns({**response.entities, **response.features}, response.types, dict)
+    answer: dict[str, Any] = {
+        "columns": msgspec.Raw(columns),
+        "statuses": {name: statuses.encode(column) for name, column in response.statuses.items()},
+    }
+    if event_timestamps:
+        times = TextColumns[datetime | None](lambda instant: None if instant is None else format_instant(instant))
+        answer["event_timestamps"] = {name: times.encode(found) for name, found in response.event_timestamps.items()}
+    if response.arms:
+        answer["arms"] = response.arms
+    if response.errors:
+        answer["unavailable"] = list(response.errors)
+    return encode(answer)
 
 
 def _to_arrow(response: OnlineResponse, *, event_timestamps: bool) -> bytes:
@@ -66,12 +62,13 @@ def _to_arrow(response: OnlineResponse, *, event_timestamps: bool) -> bytes:
     for part in (response.entities, response.features):
         for name, values in part.items():
             arrays[name] = _array(name, values, response.types.get(name))
-    # Columns of a view mostly share their statuses; what is held here keeps its id.
-    shared: dict[int, tuple[Sequence[str], pa.Array]] = {}
+    # Many columns have the same statuses.
+    known: dict[tuple[str, ...], pa.Array] = {}
     for name, statuses in response.statuses.items():
-        if id(statuses) not in shared:
-            shared[id(statuses)] = (statuses, _status_array(statuses))
-        arrays[f"{name}__status"] = shared[id(statuses)][1]
+        key = tuple(statuses)
+        if key not in known:
+            known[key] = _status_array(key)
+        arrays[f"{name}__status"] = known[key]
     if event_timestamps:
         for name, times in response.event_timestamps.items():
             arrays[f"{name}__event_timestamp"] = pa.array(times, pa.timestamp("us", tz="UTC"))

@@ -3,10 +3,12 @@
 It ends when its input does, so it does not outlive a task that is killed.
 """
 
+import fcntl
 import struct
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +19,7 @@ from features.stores.sstables.routes import ImportRoute, StreamRoute
 
 _CLOSE_SECONDS = 30.0
 _TOLD_LINES = 3
+_PIPE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +54,9 @@ class WriterChild:
         except OSError as exc:
             self._errors.close()
             raise OnlineStoreError(f"the writer of SSTables does not start: {exc}; rerun the load") from exc
+        # As much as the system lends: runs are large, and each full pipe is a switch between the two processes.
+        with suppress(OSError, AttributeError):
+            fcntl.fcntl(self._input, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._waiting = False
 
     def __enter__(self) -> Self:

@@ -24,7 +24,8 @@ _HAS_VALUES, _SKIP_METADATA = 0x01, 0x02
 _NO_METADATA, _HAS_MORE_PAGES = 0x0004, 0x0002
 _INT = struct.Struct(">i")
 _SHORT = struct.Struct(">H")
-_ROWS_HEAD = struct.Struct(">iii")
+_ROWS_HEAD = struct.Struct(">iiii")
+ROWS_START = _ROWS_HEAD.size
 # Above this, an answer is damaged rather than long: the server's own limit on a frame is 16 MiB by default.
 MAX_BODY_BYTES = 256 << 20
 
@@ -80,6 +81,12 @@ def bound(values: Sequence[bytes]) -> bytes:
     return b"".join([_INT.pack(len(value)) + value for value in values])
 
 
+def bound_list(values: Sequence[bytes]) -> bytes:
+    """Serialised values as the one value of `IN ?`: a list of them."""
+    items = b"".join([_INT.pack(len(value)) + value for value in values])
+    return bound([_INT.pack(len(values)) + items])
+
+
 def read_error(body: bytes) -> ServerError:
     """The error of an ERROR message."""
     code = _INT.unpack_from(body)[0]
@@ -95,15 +102,17 @@ def read_statement_id(body: bytes) -> bytes:
     return bytes(body[6 : 6 + length])
 
 
-def read_first_row(body: bytes) -> int | None:
-    """Where the cells of a result's first row begin, each an int32 length (negative: null) before its bytes.
+def count_rows(body: bytes) -> int:
+    """How many rows a result has. They begin at ROWS_START: cells, each an int32 length (negative: null), then bytes.
 
-    None: the result has no rows. Raises: FrameError: it is no result of rows without metadata.
+    Raises: FrameError: it is no result of rows without metadata, or it goes on in another page.
     """
-    kind, flags, _ = _ROWS_HEAD.unpack_from(body)
+    if len(body) < ROWS_START:
+        raise FrameError(f"a result of {len(body)} bytes answered a read")
+    kind, flags, _, count = _ROWS_HEAD.unpack_from(body)
     if kind != _RESULT_ROWS or not flags & _NO_METADATA or flags & _HAS_MORE_PAGES:
         raise FrameError(f"a result of kind {kind}, flags {flags:#x}, answered a read")
-    return 16 if _INT.unpack_from(body, 12)[0] else None
+    return int(count)
 
 
 def _string(text: str) -> bytes:

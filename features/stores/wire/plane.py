@@ -133,7 +133,7 @@ class ReadPlane:
         try:
             async with asyncio.timeout_at(deadline):
                 connection = await node.connection()
-                bodies = await self._bodies(node, connection, items, places)
+                places, bodies = await self._bodies(node, connection, items, places, outcomes)
         except TimeoutError:
             return
         except RefusedCredentialsError as exc:
@@ -142,8 +142,7 @@ class ReadPlane:
         except ConnectError as exc:
             _fill(outcomes, places, Lost(str(exc)))
             return
-        except StatementError as exc:
-            _fill(outcomes, places, exc.error)
+        if not places:
             return
         sent_at = loop.time()
         exchange = connection.send(frames.EXECUTE, bodies)
@@ -162,18 +161,30 @@ class ReadPlane:
             node.forget(items[at].statement)
 
     async def _bodies(
-        self, node: Node, connection: Connection, items: Sequence[Item], places: Sequence[int]
-    ) -> list[bytes]:
-        heads: dict[str, bytes] = {}
-        bodies = []
+        self,
+        node: Node,
+        connection: Connection,
+        items: Sequence[Item],
+        places: Sequence[int],
+        outcomes: list[Outcome],
+    ) -> tuple[list[int], list[bytes]]:
+        """The places that can be asked, and what to send for each; a statement that is refused fails its own alone."""
+        heads: dict[str, bytes | None] = {}
+        able, bodies = [], []
         for at in places:
             item = items[at]
-            head = heads.get(item.statement)
-            if head is None:
-                statement_id = await node.statement_id(connection, item.statement)
-                head = heads[item.statement] = self._head(statement_id, item.count)
-            bodies.append(head + item.values)
-        return bodies
+            if item.statement not in heads:
+                try:
+                    statement_id = await node.statement_id(connection, item.statement)
+                    heads[item.statement] = self._head(statement_id, item.count)
+                except StatementError as exc:
+                    heads[item.statement] = None
+                    _fill(outcomes, [at for at in places if items[at].statement == item.statement], exc.error)
+            head = heads[item.statement]
+            if head is not None:
+                able.append(at)
+                bodies.append(head + item.values)
+        return able, bodies
 
     def _head(self, statement_id: bytes, count: int) -> bytes:
         key = (statement_id, count)

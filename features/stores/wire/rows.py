@@ -9,7 +9,7 @@ from typing import Any
 from features.core.dtypes import DType
 from features.core.times import from_micros
 from features.stores.base import OnlineRow
-from features.stores.wire.frames import FrameError, read_first_row
+from features.stores.wire.frames import ROWS_START, FrameError, count_rows
 
 # The protocol counts the days of a `date` from 2^31 days before 1970.
 _DATE_OFFSET = (1 << 31) - date(1970, 1, 1).toordinal()
@@ -21,36 +21,59 @@ Convert = Callable[[Any], Any]
 
 
 class RowReader:
-    """Reads the answers of one SELECT: event time, created time, then columns of these types.
+    """Reads the answers of one table's SELECTs: event time, created time, then columns of these types.
 
-    Not a value of a row is made before `read` is called, and where all columns have a fixed width and none is null, all
-    are made in one call.
+    Not a value of a row is made before it is read, and where all columns have a fixed width and none is null, all are
+    made in one call.
     """
 
     def __init__(self, types: Sequence[DType]) -> None:
         self._cells = [_INT64_CELL, _INT64_CELL, *(_read_cell(dtype) for dtype in types)]
-        formats = [_fixed_format(dtype) for dtype in types]
-        self._fixed: struct.Struct | None = None
-        if all(formats):
-            # Each cell stands behind its length, an int32, which is skipped: that of the whole row tells of nulls.
-            self._fixed = struct.Struct(">" + "".join(f"4x{form}" for form in ["q", "q", *formats]))
+        formats = ["q", "q", *(_fixed_format(dtype) for dtype in types)]
+        widths = [form and struct.calcsize(f">{form}") for form in formats]
+        # Each cell stands behind its length. Read one after another, lengths that are all as they should be prove that
+        # no cell is null, and that each value was read from its place.
+        self._fixed = struct.Struct(">" + "".join(f"i{form}" for form in formats)) if all(formats) else None
+        self._widths = tuple(widths)
         converts = [(at, convert) for at, dtype in enumerate(types) if (convert := _converter(dtype)) is not None]
         self._converts = tuple(converts)
 
     def read(self, body: bytes) -> OnlineRow | None:
-        """The row of a RESULT; None: it has none. Raises: FrameError: it is something else."""
-        at = read_first_row(body)
-        if at is None:
-            return None
+        """The row of a RESULT of at most one; None: it has none. Raises: FrameError: it is something else."""
+        return self._read_row(body, ROWS_START)[0] if count_rows(body) else None
+
+    def read_by_key(self, body: bytes) -> dict[bytes, OnlineRow]:
+        """The rows of a RESULT by what stands before each: the serialised key. Raises: FrameError: as `read`."""
+        found = {}
+        at = ROWS_START
+        for _ in range(count_rows(body)):
+            try:
+                end = at + 4 + _INT.unpack_from(body, at)[0]
+            except struct.error as exc:
+                raise FrameError(f"rows of {len(body)} bytes cannot be read: {exc}") from exc
+            key = body[at + 4 : end]
+            found[key], at = self._read_row(body, end)
+        return found
+
+    def _read_row(self, body: bytes, at: int) -> tuple[OnlineRow, int]:
+        """A row, and where the next one begins."""
         fixed = self._fixed
-        if fixed is not None and len(body) == at + fixed.size:
-            event, created, *values = fixed.unpack_from(body, at)
-            for place, convert in self._converts:
-                values[place] = convert(values[place])
-            return OnlineRow(event, created, tuple(values))
+        if fixed is not None and len(body) - at >= fixed.size:
+            cells = fixed.unpack_from(body, at)
+            if cells[::2] == self._widths:
+                values = cells[5::2]
+                if self._converts:
+                    values = self._converted(values)
+                return OnlineRow(cells[1], cells[3], values), at + fixed.size
         return self._read_cells(body, at)
 
-    def _read_cells(self, body: bytes, at: int) -> OnlineRow:
+    def _converted(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        changed = list(values)
+        for place, convert in self._converts:
+            changed[place] = convert(changed[place])
+        return tuple(changed)
+
+    def _read_cells(self, body: bytes, at: int) -> tuple[OnlineRow, int]:
         values: list[Any] = []
         try:
             for read in self._cells:
@@ -59,13 +82,15 @@ class RowReader:
                 if length < 0:
                     values.append(None)
                     continue
+                if at + length > len(body):
+                    raise FrameError(f"a row of {len(body)} bytes ends within a cell of {length}")
                 values.append(read(body[at : at + length]))
                 at += length
         except struct.error as exc:
             raise FrameError(f"a row of {len(body)} bytes cannot be read: {exc}") from exc
         event, created, *features = values
         # A row's times are written with it; without them it is not one that a load wrote.
-        return OnlineRow(event or 0, created or 0, tuple(features))
+        return OnlineRow(event or 0, created or 0, tuple(features)), at
 
 
 def _fixed_format(dtype: DType) -> str | None:

@@ -277,7 +277,7 @@ def test_the_bound_falls_while_requests_wait_and_grows_while_they_do_not() -> No
     assert (admission.limit, admission.wait_seconds) == (25, pytest.approx(0.028))
     for _ in range(50):
         busy(admission, 32, 0.030)
-    assert admission.limit == 8
+    assert admission.limit == 4
 
     for _ in range(200):
         busy(admission, 200, 0.002)

@@ -5,10 +5,12 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 import pytest
 
 from features.serving.http.app import Application, Serving
+from features.serving.http.messages import FeastAnswer, OnlineAnswer
 from tests.served import A_KEY, EVERY_FEATURE, LATER, NOON, Desk, put
 
 A_KEY_IN_JSON = {
@@ -263,3 +265,39 @@ def test_an_internal_error_names_the_request_and_nothing_else(desk: Desk) -> Non
 
     assert answer.status_code == 500
     assert answer.json() == {"detail": f"internal error (request {answer.headers['x-request-id']})"}
+
+
+def test_texts_that_say_null_are_told_apart_from_values_that_are_not_finite(desk: Desk) -> None:
+    put(desk.serving.store, desk.serving.registry, "spend", ("null",), {"amount": math.inf, "visits": None})
+    put(desk.serving.store, desk.serving.registry, "spend", ("NULL",), {"amount": 1.0, "visits": 3})
+    rows = [{"customer": "null", "note": None}, {"customer": "NULL", "note": [None]}, {"customer": "b", "note": "x"}]
+
+    ours = desk.ask(features="spend", entity_rows=rows, now=LATER)
+    feasts = desk.ask(features=["spend"], entities={"customer": [row["customer"] for row in rows]})
+
+    assert ours.json()["columns"] == {
+        "customer": ["null", "NULL", "b"], "note": [None, [None], "x"], "amount": ["Infinity", 1.0, None],
+        "visits": [None, 3, None],
+    }  # fmt: skip
+    # Of Feast's request the rows are too old, which leaves no value.
+    assert [column["values"] for column in feasts.json()["results"]] == [["null", "NULL", "b"], [None] * 3, [None] * 3]
+
+
+def test_feasts_values_that_are_not_finite_are_text(desk: Desk) -> None:
+    put(desk.serving.store, desk.serving.registry, "route", ("null", 1), {"minutes": math.nan})
+
+    answer = desk.ask(features=["route:minutes"], entities={"origin": ["null"], "stop": [1]})
+
+    assert answer.json()["results"][-1]["values"] == ["NaN"]
+
+
+def test_answers_are_what_the_document_describes(desk: Desk) -> None:
+    ours = desk.ask(
+        features="model", entity_rows=[{"customer": "a", "origin": "JFK", "stop": 3}], event_timestamps=True
+    )
+    feasts = desk.ask(feature_service="model", entities={"customer": ["a"], "origin": ["JFK"], "stop": [3]})
+
+    # Decoding is strict about types; fields that are not described are told by the comparison.
+    assert set(ours.json()) <= set(OnlineAnswer.__struct_fields__)
+    assert msgspec.json.decode(ours.content, type=OnlineAnswer).statuses["minutes"] == ["PRESENT"]
+    assert msgspec.to_builtins(msgspec.json.decode(feasts.content, type=FeastAnswer)) == feasts.json()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pytest
@@ -105,22 +105,39 @@ def test_keys_alone_tell_which_are_deleted(three: Any) -> None:
     assert sorted((row["k0"], row["_delete"]) for row in found) == [(1, False), (2, True), (3, False)]
 
 
-def test_an_incremental_task_opens_no_row_group_without_a_touched_key(three: Any) -> None:
-    opened: list[tuple[int, ...]] = []
+class Counting(ParquetFiles):
+    """Notes which row groups of which files are read."""
 
-    class Counting(ParquetFiles):
-        def read(self, number: int, pieces: Any, columns: Sequence[str]) -> pa.Table:
-            opened.append((number, *(piece.number for piece in pieces)))
-            return super().read(number, pieces, columns)
+    opened: ClassVar[list[tuple[int, ...]]] = []
 
-    from features.engine.latest.task import _Reader
+    def read(self, number: int, pieces: Any, columns: Sequence[str]) -> pa.Table:
+        self.opened.append((number, *(piece.number for piece in pieces)))
+        return super().read(number, pieces, columns)
 
-    latest = task((DType.INT64,), three, after=1, ranges=(KeyRange(names=("k0",)),))
-    files = Counting(three)
-    reader = _Reader(latest, files, latest.ranges[0])
-    addresses, _ = reader.rows(reader.touched())
-    assert len(addresses) == 2
-    assert opened == [(1, 0), (0, 1), (1, 0)]
+
+def opened_by(files: Sequence[LogFile], monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[tuple[int, ...]]:
+    monkeypatch.setattr("features.engine.latest.task.ParquetFiles", Counting)
+    Counting.opened.clear()
+    find(task((DType.INT64,), files, ranges=(KeyRange(names=("k0",)),), **changes))
+    return list(Counting.opened)
+
+
+def test_a_retraction_makes_a_task_look_for_the_row_before_it_where_its_key_can_be(three, monkeypatch):
+    # The new file, the one row group of the old one that holds its key, and the retraction's own key.
+    assert opened_by(three, monkeypatch, after=1) == [(1, 0), (0, 1), (1, 0), (1, 0)]
+
+
+def test_rows_of_a_later_event_are_loaded_without_a_look_at_history(tmp_path, monkeypatch):
+    log = [Row((key,), 10, 10, 10, 1, True, 1.5) for key in (1, 2)] + [Row((2,), 20, 20, 20, 2, True, 2.5)]
+    files = write_files(tmp_path, (DType.INT64,), log, [0, 0, 1], 1)
+    assert {number for number, *_ in opened_by(files, monkeypatch, after=1)} == {1}
+
+
+def test_a_row_of_an_earlier_event_is_compared_with_history(tmp_path, monkeypatch):
+    log = [Row((1,), 10, 10, 10, 1, True, 1.5), Row((1,), 5, 20, 5, 2, True, 2.5)]
+    files = write_files(tmp_path, (DType.INT64,), log, [0, 1], 1)
+    assert {number for number, *_ in opened_by(files, monkeypatch, after=1)} == {0, 1}
+    assert [row["amount"] for row in find(task((DType.INT64,), files, after=1))] == [1.5]
 
 
 def test_a_file_that_is_gone_is_told(three: Any, tmp_path: Path) -> None:

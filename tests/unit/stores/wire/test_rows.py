@@ -91,7 +91,24 @@ def test_a_null_and_a_longer_cell_that_make_up_for_each_other_are_told_apart():
 
 
 def test_a_result_without_rows_is_no_row():
-    assert RowReader([DType.FLOAT64]).read(body_of(1, 2, [(DType.FLOAT64, 1.0)], rows=0)) is None
+    body = body_of(1, 2, [(DType.FLOAT64, 1.0)], rows=0)
+
+    assert RowReader([DType.FLOAT64]).read(body) is None
+    assert RowReader([DType.FLOAT64]).read_by_key(body) == {}
+
+
+@pytest.mark.parametrize("dtype", [DType.FLOAT64, DType.STRING])
+def test_rows_of_many_keys_are_found_by_their_keys(dtype):
+    values = [1.0, None, 2.0] if dtype == DType.FLOAT64 else ["", None, "é"]
+    keys = [b"a", b"", b"longer than others"]
+    cells = [body_of(at, -at, [(dtype, value)])[16:] for at, value in enumerate(values)]
+    rows = [struct.pack(">i", len(key)) + key + row for key, row in zip(keys, cells, strict=True)]
+
+    found = RowReader([dtype]).read_by_key(struct.pack(">iiii", 2, 4, 4, 3) + b"".join(rows))
+
+    assert found == {
+        key: OnlineRow(at, -at, (value,)) for at, (key, value) in enumerate(zip(keys, values, strict=True))
+    }
 
 
 @pytest.mark.parametrize(

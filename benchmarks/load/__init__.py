@@ -1,0 +1,1 @@
+"""`python -m benchmarks.load`: from a Delta table into Cassandra, against peers."""
