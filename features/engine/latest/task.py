@@ -102,7 +102,7 @@ class _Reader:
         self._range = within
 
     def touched(self) -> "tuple[pa.Table, int | None]":
-        """The keys with rows behind the last load's position, and the event before which hardly a row of theirs can win.
+        """The keys with rows behind the last load's position, and the event before which hardly any row can win.
 
         A key stands there as often as it has such rows. The event is None where older rows must be looked at: a key has
         no put among its new rows. With it a load after a day's build reads that day's file alone, however long the
