@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.load.peers import drop_keyspace
+from benchmarks.load.peers import await_compactions, drop_keyspace
 from benchmarks.load.shape import BASE, CHANGED, TOUCHED, Shape, keyspace
 from benchmarks.load.views import VIEW, define, open_store
 from features.core.discovery import Definitions
@@ -19,6 +19,7 @@ def prepare(folder: str) -> None:
         store.registry.apply(Definitions(views={VIEW: define(Shape.read(folder))}, services={}))
         if contender in ("changed", "touched"):
             store.load(VIEW)
+            await_compactions(keyspace(contender, folder))
 
 
 def sstable(folder: str, out: str) -> dict[str, Any]:

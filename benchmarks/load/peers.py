@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ _CONNECTOR = "com.datastax.spark:spark-cassandra-connector_2.13:3.5.1"
 _JARS = FOLDER / "connector-3.5.1"
 # Spark has these itself.
 _SHADOWED = ("scala-library", "scala-reflect", "slf4j-api", "commons-lang3", "metrics-core")
+_COMPACTION_SECONDS = 300
+_QUIET_TIMES = 3
 # The optimizing compiler, as peers that work long in the JVM get it.
 _JVM = "-Djava.net.preferIPv4Stack=true"
 
@@ -92,8 +95,9 @@ def connector(folder: str, out: str) -> dict[str, Any]:
     return {"keyspace": name, "variant": BASE}
 
 
-# Of batches by partition, by replica set and none of any size, and of 5 to 64 statements under way, the best; see
-# docs/decisions/bulk-load.md.
+# Its defaults batch rows of one partition, of which there are none here, and keep 5 statements under way. So rows are
+# batched for a replica, to about as many bytes as our own batches hold, with more of them under way; there is no
+# throttle by default.
 TUNING = {
     "spark.cassandra.output.batch.grouping.key": "replica_set",
     "spark.cassandra.output.batch.size.bytes": "32768",
@@ -119,6 +123,21 @@ def drop_keyspace(name: str) -> None:
     session = connect(settings(name))
     try:
         session.execute(f"DROP KEYSPACE IF EXISTS {name}", timeout=60)
+    finally:
+        session.cluster.shutdown()
+
+
+def await_compactions(name: str) -> None:
+    """Until Cassandra has merged what was loaded into it: a load a day later does not compete with that."""
+    session = connect(settings(name))
+    try:
+        quiet = 0
+        deadline = time.monotonic() + _COMPACTION_SECONDS
+        # It may not have begun yet.
+        while quiet < _QUIET_TIMES and time.monotonic() < deadline:
+            tasks = session.execute("SELECT task_id FROM system_views.sstable_tasks", timeout=60).one()
+            quiet = 0 if tasks else quiet + 1
+            time.sleep(1)
     finally:
         session.cluster.shutdown()
 
