@@ -32,7 +32,7 @@ demo: setup  ## run the whole platform on real flights data
 
 test: setup lint  ## lint, types, layers, and every test, with real Spark, Delta, Cassandra, Airflow and PostgreSQL
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses $(WORKERS) --dist loadgroup --durations 30
+	$(BIN)/coverage run -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 30
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

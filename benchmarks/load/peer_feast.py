@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.feast_repository import open_feast
 from benchmarks.load.shape import BASE, keyspace, read_node
 
 if TYPE_CHECKING:
@@ -60,31 +61,8 @@ def write(folder: str, out: str) -> dict[str, Any]:
 
 
 def _open(folder: str) -> "FeatureStore":
-    from feast import FeatureStore
-
     port, _ = read_node()
-    place = Path(folder, "feast")
-    place.mkdir(exist_ok=True)
-    (place / "feature_store.yaml").write_text(
-        f"""project: bench
-provider: local
-registry: {(place / "registry.db").absolute()}
-online_store:
-  type: cassandra
-  hosts: [127.0.0.1]
-  port: {port}
-  keyspace: {keyspace(sys.argv[1], folder)}
-  protocol_version: 5
-  load_balancing:
-    local_dc: datacenter1
-    load_balancing_policy: TokenAwarePolicy(DCAwareRoundRobinPolicy)
-  write_concurrency: 200
-offline_store:
-  type: file
-entity_key_serialization_version: 3
-"""
-    )
-    return FeatureStore(repo_path=str(place))
+    return open_feast(Path(folder, "feast"), port=port, keyspace=keyspace(sys.argv[1], folder))
 
 
 def _file(folder: str) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.environments import Environment
+from benchmarks.feast_repository import open_feast
 from benchmarks.online.shape import EVENT_MICROS, FEAST_KEYSPACE, Shape, value
 
 if TYPE_CHECKING:
@@ -31,31 +32,7 @@ def repository(folder: Path) -> Path:
 
 def open_store(folder: Path, port: int) -> "FeatureStore":
     """Feast's store, over the Cassandra at that port; feature_store.yaml is written."""
-    from feast import FeatureStore
-
-    place = repository(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "feature_store.yaml").write_text(
-        f"""project: bench
-provider: local
-registry: {(place / "registry.db").absolute()}
-online_store:
-  type: cassandra
-  hosts: [127.0.0.1]
-  port: {port}
-  keyspace: {FEAST_KEYSPACE}
-  protocol_version: 5
-  load_balancing:
-    local_dc: datacenter1
-    load_balancing_policy: TokenAwarePolicy(DCAwareRoundRobinPolicy)
-  read_concurrency: 200
-  write_concurrency: 200
-offline_store:
-  type: file
-entity_key_serialization_version: 3
-"""
-    )
-    return FeatureStore(repo_path=str(place))
+    return open_feast(repository(folder), port=port, keyspace=FEAST_KEYSPACE)
 
 
 def fill(store: "FeatureStore", folder: Path, shape: Shape) -> None:

@@ -5,6 +5,7 @@ Serving and training compile alike, so that both read and compute the same.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from features.core.applied import RequestedFeature, Selection, name_columns, select_by_view
 from features.core.applied_on_demand import AppliedOnDemandView, DerivedFeature, Requested
@@ -25,7 +26,7 @@ class Computed:
     columns: Mapping[str, str]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class CompiledRequest:
     """What a `features` argument stands for.
 
@@ -43,27 +44,32 @@ class CompiledRequest:
     join_keys: Mapping[str, DType]
     request_columns: Mapping[str, DType]
 
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]:
         """The answer's columns, in the order asked."""
         return tuple(self.types)
 
-    @property
+    @cached_property
     def column_views(self) -> Mapping[str, str]:
         """The answer's columns, and the view of each by name: what it is read from, or computed by."""
         views = {column: s.view.name for s in self.selections for column in s.columns}
         views |= {column: computed.view.name for computed in self.computed for column in computed.columns.values()}
         return {column: views[column] for column in self.types}
 
-    @property
+    @cached_property
     def read_columns(self) -> tuple[str, ...]:
         """The columns of all selections, hidden ones too."""
         return tuple(column for selection in self.selections for column in selection.columns)
 
-    @property
+    @cached_property
     def given_columns(self) -> Mapping[str, DType]:
         """All that the request has to bring: join keys and request columns."""
         return {**self.join_keys, **self.request_columns}
+
+    @cached_property
+    def answer_types(self) -> Mapping[str, DType]:
+        """The types of all columns of an online answer: what the request brought, then `types`."""
+        return {**self.given_columns, **self.types}
 
 
 def compile_request(requested: Sequence[Requested], *, full_feature_names: bool = False) -> CompiledRequest:

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
 
+from features.core.equality import equal_values
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ViewRead:
@@ -58,7 +60,7 @@ def compare_columns(
     for one, has_one, other, has_other in zip(live, live_found, shadow, shadow_found, strict=True):
         if has_one != has_other:
             missing += 1
-        elif has_one and not _equal(one, other):
+        elif has_one and not equal_values(one, other):
             different += 1
     return len(live), different, missing
 
@@ -115,37 +117,39 @@ class ShadowTally:
 
 
 class ReadLog:
-    """Which versions this process has read for whom.
+    """Which versions this process has read for whom. A read's time is when it is taken, so it is never told too early.
 
     clock: what is now.
     """
 
     def __init__(self, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._clock = clock
-        self._lock = Lock()
-        self._seen: dict[tuple[str, int, str], datetime] = {}
+        self._seen: set[tuple[str, int, str]] = set()
+        self._taken: set[tuple[str, int, str]] = set()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether a version was read by a consumer of whom no read of it was ever taken."""
+        return not self._seen <= self._taken
 
     def add(self, *, view: str, version: int, consumer: str) -> None:
-        """A version was read, now."""
-        now = self._clock()
-        with self._lock:
-            self._seen[view, version, consumer] = now
+        """A version was read."""
+        # Neither a lock nor a clock, on the path of every request: a set takes and gives an item in one step.
+        self._seen.add((view, version, consumer))
 
     def take(self) -> tuple[ViewRead, ...]:
-        """The last read of each version and consumer since it was last taken."""
-        with self._lock:
-            seen, self._seen = self._seen, {}
+        """Each version and consumer of which there was a read since it was last taken."""
+        now = self._clock()
+        seen = [self._seen.pop() for _ in range(len(self._seen))]
+        self._taken.update(seen)
         return tuple(
-            ViewRead(view=view, version=version, consumer=consumer, last_read_at=at)
-            for (view, version, consumer), at in seen.items()
+            ViewRead(view=view, version=version, consumer=consumer, last_read_at=now)
+            for view, version, consumer in seen
         )
 
     def restore(self, reads: Iterable[ViewRead]) -> None:
-        """Add reads; of two the later counts."""
-        with self._lock:
-            for read in reads:
-                key = (read.view, read.version, read.consumer)
-                self._seen[key] = max(read.last_read_at, self._seen.get(key, read.last_read_at))
+        """Give back what could not be stored: it is taken again, as if read then."""
+        self._seen.update((read.view, read.version, read.consumer) for read in reads)
 
 
 def _sum(one: ShadowCount, other: ShadowCount) -> ShadowCount:
@@ -155,10 +159,3 @@ def _sum(one: ShadowCount, other: ShadowCount) -> ShadowCount:
         different=one.different + other.different,
         missing=one.missing + other.missing,
     )
-
-
-def _equal(one: Any, other: Any) -> bool:
-    """Equality in which NaN equals NaN, inside lists too."""
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(_equal, one, other))
-    return bool(one == other) or (one != one and other != other)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from features.core.applied import AppliedView
+from features.core.equality import equal_values
 from features.core.times import to_micros
 from features.errors import OnlineStoreError
 from features.stores.base import DELETE, TTL_SECONDS, OnlineRow, OnlineStore, Read, Written, rows_of
@@ -61,11 +62,4 @@ def _same(row: dict[str, Any], online: OnlineRow | None, names: Sequence[str]) -
         or to_micros(row[CREATED]) != online.created_micros
     ):
         return False
-    return all(_equal(row[name], value) for name, value in zip(names, online.values, strict=True))
-
-
-def _equal(a: Any, b: Any) -> bool:
-    """Equality in which NaN equals NaN, inside lists too."""
-    if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(map(_equal, a, b))
-    return bool(a == b) or (a != a and b != b)
+    return all(equal_values(row[name], value) for name, value in zip(names, online.values, strict=True))

@@ -79,7 +79,7 @@ def respond(
         features={column: _defaulted(columns, column, defaults) for column in order},
         statuses={column: columns.statuses[column] for column in order},
         event_timestamps=EventTimes({column: columns.times[column] for column in order}),
-        types={**compiled.given_columns, **compiled.types},
+        types=compiled.answer_types,
         views=compiled.column_views,
         versions={plan.selection.view.name: plan.versions for plan in plans},
         arms=arms,

@@ -154,7 +154,8 @@ class Compilations:
                     logger.warning("not compiled again: %s", exc)
             with self._lock:
                 self._state, self._known = fresh, known
-        if time.monotonic() >= self._flushed_at + self._flush_seconds:
+        # A consumer's first read of a version is told at once: until then a drop of the version knows nothing of it.
+        if self.reads.has_news or time.monotonic() >= self._flushed_at + self._flush_seconds:
             self._flush()
 
     def _flush(self) -> None:

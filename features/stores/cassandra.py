@@ -30,9 +30,7 @@ class CassandraStore(OnlineStore):
 
     def __init__(self, settings: OnlineSettings, *, tools: "BulkTools | None" = None) -> None:
         self._settings = settings
-        # Two locks: connecting may take seconds, and the event loop looks at what is there.
         self._connecting = Lock()
-        self._lock = Lock()
         self._session: Session | None = None
         self._reader = CassandraReader(settings, self._topology)
         self._tools = tools
@@ -86,20 +84,16 @@ class CassandraStore(OnlineStore):
     def close(self) -> None:
         """Release connections; calling it twice is fine."""
         self._reader.close()
-        with self._connecting, self._lock:
+        with self._connecting:
             session, self._session = self._session, None
         if session is not None:
             session.cluster.shutdown()
 
     def _connected(self) -> Session:
         with self._connecting:
-            with self._lock:
-                if self._session is not None:
-                    return self._session
-            session = connect(self._settings)
-            with self._lock:
-                self._session = session
-            return session
+            if self._session is None:
+                self._session = connect(self._settings)
+            return self._session
 
     @property
     def _loads(self) -> "CassandraLoads":

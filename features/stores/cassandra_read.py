@@ -17,7 +17,7 @@ from features.errors import OnlineStoreError
 from features.stores import cql
 from features.stores.base import Key, OnlineRow, Read, ReadAnswer
 from features.stores.cassandra_topology import DriverTopology, RingRouter
-from features.stores.read_errors import explain_outcome
+from features.stores.read_errors import explain_outcome, unreachable
 from features.stores.tls import client_context
 from features.stores.wire.frames import FrameError, bound, bound_list
 from features.stores.wire.keys import Serialise, key_serialiser, partition_key
@@ -65,6 +65,7 @@ class CassandraReader:
         self._find_topology = topology
         self._lock = threading.Lock()
         self._planes: WeakKeyDictionary[asyncio.AbstractEventLoop, _Plane] = WeakKeyDictionary()
+        self._opening: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[_Plane]] = WeakKeyDictionary()
         self._thread: LoopThread | None = None
         self._access: Access | None = None
         self._selects: dict[tuple[str, tuple[str, ...]], _Select] = {}
@@ -84,10 +85,12 @@ class CassandraReader:
         plane = self._planes.get(loop)
         if plane is None:
             try:
-                plane = self._planes[loop] = await asyncio.to_thread(self._open_plane)
+                async with asyncio.timeout_at(deadline):
+                    plane = await self._opened(loop)
             except OnlineStoreError as exc:
                 return [exc] * len(requests)
-            await anext(plane.until_loop_ends)
+            except TimeoutError:
+                return [unreachable(self._settings, "no connection came about in time")] * len(requests)
         work = _Work(plane.router, self._settings.keys_per_read)
         for request in requests:
             work.add(request, self._select(request.view, request.features))
@@ -149,6 +152,24 @@ class CassandraReader:
             self._selects[view.online_table, features] = found
         return found
 
+    async def _opened(self, loop: asyncio.AbstractEventLoop) -> _Plane:
+        """The plane of a loop that has none yet. One opens it, however many wait; whoever gives up stops nobody."""
+        opening = self._opening.get(loop)
+        if opening is None:
+            opening = self._opening[loop] = loop.create_task(self._open())
+            opening.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(opening)
+
+    async def _open(self) -> _Plane:
+        loop = asyncio.get_running_loop()
+        try:
+            plane = await asyncio.to_thread(self._open_plane)
+            await anext(plane.until_loop_ends)
+            self._planes[loop] = plane
+            return plane
+        finally:
+            self._opening.pop(loop, None)
+
     def _open_plane(self) -> _Plane:
         settings = self._settings
         topology = self._find_topology()
@@ -173,7 +194,7 @@ class CassandraReader:
 class _Work:
     """The items of some requests, each distinct key of a table once, and where the answer to each key is.
 
-    Keys of one replica share a statement: the server takes half the time for it that it takes for as many statements.
+    Keys of one replica share a statement, which costs the server less than a statement for each of them.
     """
 
     def __init__(self, router: RingRouter, keys_per_item: int) -> None:

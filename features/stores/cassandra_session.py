@@ -1,6 +1,5 @@
 """Connecting to Cassandra, and what its failures mean in the words of the feature store."""
 
-import ipaddress
 import logging
 from typing import Any
 
@@ -22,6 +21,7 @@ from cassandra.query import tuple_factory
 
 from features.config import OnlineSettings
 from features.errors import OnlineStoreError
+from features.stores.read_errors import unreachable
 from features.stores.tls import client_context, explain_tls
 
 # All that the driver raises for reasons outside this code.
@@ -93,7 +93,7 @@ def explain(exc: Exception, settings: OnlineSettings) -> OnlineStoreError:
     if isinstance(exc, UnresolvableContactPoints):
         return OnlineStoreError(f"no address is known for any of {where}; check online.hosts in conf")
     if isinstance(exc, NoHostAvailable | ConnectionException | OperationTimedOut | OSError):
-        return OnlineStoreError(f"Cassandra at {where} does not answer: {_reason(causes)}; {_remedy(settings)}")
+        return unreachable(settings, _reason(causes))
     if isinstance(exc, Unavailable):
         return OnlineStoreError(
             f"Cassandra at {where} has too few live replicas for consistency {settings.consistency}: {first_line(exc)}"
@@ -122,19 +122,6 @@ def _reason(causes: list[Exception]) -> str:
     if isinstance(cause, NoHostAvailable):
         return "no host is up in the datacenter that online.datacenter names"
     return first_line(cause)
-
-
-def _remedy(settings: OnlineSettings) -> str:
-    if all(_is_loopback(host) for host in settings.hosts):
-        return "start one with `features cassandra start`, or check online.hosts and online.port in conf"
-    return "check online.hosts, online.port and online.datacenter in conf"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def first_line(exc: Exception) -> str:

@@ -74,10 +74,15 @@ class RingRouter(Router):
         self._topology = topology
         self._open_node = open_node
         self._nodes: dict[Address, Node] = {}
+        self._live: tuple[Address, ...] = ()
+        self._live_nodes: Sequence[Node] = ()
 
     def nodes(self) -> Sequence[Node]:
         """See `Router.nodes`."""
-        return [self._node(address) for address in self._topology.live()]
+        live = self._topology.live()
+        if live is not self._live:
+            self._live, self._live_nodes = live, [self._node(address) for address in live]
+        return self._live_nodes
 
     def replicas(self, routing_key: bytes) -> Sequence[Node]:
         """See `Router.replicas`: the one with the least under way first, so that a slow node is spared."""

@@ -9,12 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.core.dtypes import DType
-from features.stores.base import DELETE, MAX_TTL_SECONDS, TTL_SECONDS
+from features.stores.base import MAX_TTL_SECONDS, TTL_SECONDS
 from features.stores.cassandra_batches import batches_of, by_node, constant, encode_columns, encode_statements
 from features.stores.cassandra_sending import FAILURES, Sender, Window
 from features.stores.cassandra_session import connect, explain
 from features.stores.cassandra_transport import BatchTransport
 from features.stores.cells import Cells, Longs, encode_column
+from features.stores.winner_rows import gone_rows
 
 if TYPE_CHECKING:
     from features.stores.cassandra_write import WritePlan
@@ -51,8 +52,7 @@ class Writer:
 
         Raises: OnlineStoreError: a row does not fit, or a batch was given up, perhaps of an earlier call.
         """
-        past = pc.fill_null(pc.less_equal(batch[TTL_SECONDS], 0), False)
-        gone = pc.or_(batch[DELETE], past)
+        gone = gone_rows(batch)
         self._put(batch.filter(pc.invert(gone)))
         self.delete(batch.filter(gone))
 

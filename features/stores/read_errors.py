@@ -1,5 +1,7 @@
 """What a read that was not answered means, in the words of the feature store."""
 
+import ipaddress
+
 from features.config import OnlineSettings
 from features.errors import OnlineStoreError
 from features.stores.wire import frames
@@ -16,7 +18,7 @@ def explain_outcome(outcome: Outcome, settings: OnlineSettings, *, table: str) -
         case None:
             return OnlineStoreError(f"{name} at {where} did not answer in time; it may be overloaded, or down")
         case Lost(reason=reason):
-            return OnlineStoreError(f"Cassandra at {where} does not answer: {reason}; {_REMEDY}")
+            return unreachable(settings, reason)
         case Refused(message=message):
             return OnlineStoreError(
                 f"Cassandra at {where} refuses user {settings.username!r} ({message}); check online.username, and the "
@@ -37,4 +39,20 @@ def explain_outcome(outcome: Outcome, settings: OnlineSettings, *, table: str) -
     return OnlineStoreError(f"{name} at {where} was answered by {type(outcome).__name__}")
 
 
-_REMEDY = "check online.hosts and online.port in conf, and that the nodes run"
+def unreachable(settings: OnlineSettings, why: str) -> OnlineStoreError:
+    """The error of a cluster that does not answer, for a reason in a few words."""
+    where = ", ".join(f"{host}:{settings.port}" for host in settings.hosts)
+    return OnlineStoreError(f"Cassandra at {where} does not answer: {why}; {_remedy(settings)}")
+
+
+def _remedy(settings: OnlineSettings) -> str:
+    if all(_is_loopback(host) for host in settings.hosts):
+        return "start one with `features cassandra start`, or check online.hosts and online.port in conf"
+    return "check online.hosts, online.port and online.datacenter in conf"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from features.stores.base import Evidence, Task, WinnerRows
+from features.stores.base import DELETE, TTL_SECONDS, Evidence, Task, WinnerRows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -107,6 +107,13 @@ class _Seen:
         with pa.ipc.new_stream(sink, table.schema) as stream:
             stream.write_table(table.take(pa.array(chosen)))
         return bytes(sink.getvalue())
+
+
+def gone_rows(rows: "pa.RecordBatch | pa.Table") -> Any:
+    """Whether each row's key is to be deleted, as Arrow flags without nulls: it is asked for, or the row has ended."""
+    import pyarrow.compute as pc
+
+    return pc.or_(rows[DELETE], pc.fill_null(pc.less_equal(rows[TTL_SECONDS], 0), False))
 
 
 def gather_evidence(given: list[int], samples: list[bytes | None]) -> Evidence | None:

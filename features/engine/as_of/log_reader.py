@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from features.core.dtypes import DType
-from features.engine.as_of.parquet_files import ParquetFiles, Piece, plain
+from features.engine.as_of.parquet_files import ParquetFiles, Piece, addresses_of, constant_of, micros_of, plain
 from features.engine.as_of.rounds import LogRows
 from features.engine.as_of.spine_index import SpineIndex
 from features.stores.delta import CREATED, EVENT, INTERVAL, OP, PUT, RETRACT, SEQ
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 _BATCH_ROWS = 500_000
 # Types whose order in statistics is the one of their values in Python.
 _ORDERED = frozenset({"int32", "int64", "string", "date", "timestamp"})
-_ROW_BITS = 40
-_ROW_MASK = (1 << _ROW_BITS) - 1
 _RANKING = (EVENT, CREATED, INTERVAL, SEQ)
 
 
@@ -117,18 +115,11 @@ class LogReader:
         """The values of rows, in the order of their addresses, which must ascend, be distinct, and be some."""
         import pyarrow as pa
 
-        numbers = addresses >> _ROW_BITS
-        starts = np.flatnonzero(np.append(True, numbers[1:] != numbers[:-1]))
-        parts = [
-            part
-            for start, end in zip(starts, [*starts[1:], len(numbers)], strict=True)
-            for part in self.files.take(int(numbers[start]), addresses[start:end] & _ROW_MASK, names)
-        ]
-        return pa.concat_tables(parts)
+        return pa.concat_tables(self.files.take_at(addresses, names))
 
     def _to_read(self, pieces: Sequence[Piece], reach: Reach) -> list[str]:
         """The narrow columns that hold more than one value in these pieces, or that are looked up."""
-        return [*self.keys, EVENT, *(c for c in (CREATED, INTERVAL, SEQ, OP) if _constant(pieces, c) is None)]
+        return [*self.keys, EVENT, *(c for c in (CREATED, INTERVAL, SEQ, OP) if constant_of(pieces, c) is None)]
 
     def _numbered(
         self, index: SpineIndex, reach: Reach, waiting: "Sequence[tuple[int, pa.Table, list[Piece]]]"
@@ -155,13 +146,12 @@ def _log_rows(codes: "Ints", number: int, table: "pa.Table", pieces: Sequence[Pi
     count = len(codes)
     columns: dict[str, Ints] = {}
     for name in _RANKING:
-        fixed = _constant(pieces, name) if name not in table.column_names else None
-        columns[name] = _micros(table[name]) if fixed is None else np.broadcast_to(np.int64(fixed), (count,))
+        fixed = constant_of(pieces, name) if name not in table.column_names else None
+        columns[name] = micros_of(table[name]) if fixed is None else np.broadcast_to(np.int64(fixed), (count,))
     if OP in table.column_names:
         is_put = pc.equal(table[OP], PUT).to_numpy(zero_copy_only=False)
     else:
-        is_put = np.broadcast_to(np.bool_(_constant(pieces, OP) == PUT), (count,))
-    numbers = [np.arange(piece.first_row, piece.first_row + piece.rows, dtype=np.int64) for piece in pieces]
+        is_put = np.broadcast_to(np.bool_(constant_of(pieces, OP) == PUT), (count,))
     seq = columns[SEQ]
     # After compaction one file holds rows of many commits, some behind the position that is read.
     if count and int(seq.max()) > reach.position:
@@ -181,21 +171,5 @@ def _log_rows(codes: "Ints", number: int, table: "pa.Table", pieces: Sequence[Pi
         created=created,
         seq=seq,
         is_put=is_put,
-        address=np.concatenate(numbers) + (np.int64(number) << _ROW_BITS) if numbers else np.empty(0, np.int64),
+        address=addresses_of(number, pieces),
     )
-
-
-def _constant(pieces: Sequence[Piece], column: str) -> Any:
-    """The one value that the column holds in all pieces, or None."""
-    values = {piece.constant(column) for piece in pieces}
-    return values.pop() if len(values) == 1 else None
-
-
-def _micros(column: "pa.ChunkedArray") -> "Ints":
-    import pyarrow as pa
-
-    if pa.types.is_timestamp(column.type):
-        # Other writers than ours may leave nanoseconds, and no zone.
-        column = column.cast(pa.timestamp("us", tz="UTC"))
-    numbers: Ints = column.cast(pa.int64()).to_numpy()
-    return numbers

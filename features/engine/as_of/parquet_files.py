@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _Known = tuple[tuple[Any, Any] | None, bool]
 # A store far away answers slowly, and many at once.
 _REMOTE_THREADS = 16
+# An address is a file's number, then in so many bits a row's number in it.
+_ROW_BITS = 40
+_ROW_MASK = (1 << _ROW_BITS) - 1
 # So much of a file is held at once while the rows that won are picked from it.
 _HELD_BYTES = 64 << 20
 
@@ -136,6 +139,15 @@ class ParquetFiles:
                 read += piece.rows
             yield table.take(pa.array(rows[mine] - skipped[of_rows[mine] - first]))
 
+    def take_at(self, addresses: "Ints", columns: Sequence[str]) -> Iterator["pa.Table"]:
+        """Rows of any files, by their ascending addresses, in that order."""
+        if not len(addresses):
+            return
+        numbers = addresses >> _ROW_BITS
+        starts = np.flatnonzero(np.append(True, numbers[1:] != numbers[:-1]))
+        for start, end in zip(starts, [*starts[1:], len(numbers)], strict=True):
+            yield from self.take(int(numbers[start]), addresses[start:end] & _ROW_MASK, columns)
+
     @contextmanager
     def _open(self, number: int) -> "Iterator[pq.ParquetFile]":
         """The file, its footer read once; closed afterwards, since one that is open keeps what was read ahead of it."""
@@ -189,3 +201,26 @@ def plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return to_micros(value if value.tzinfo is not None else value.replace(tzinfo=UTC))
     return value
+
+
+def addresses_of(number: int, pieces: Sequence[Piece]) -> "Ints":
+    """The addresses of all rows of some pieces of a file, whose number is given."""
+    rows = [np.arange(piece.first_row, piece.first_row + piece.rows, dtype=np.int64) for piece in pieces]
+    return np.concatenate([np.empty(0, np.int64), *rows]) + (np.int64(number) << _ROW_BITS)
+
+
+def constant_of(pieces: Sequence[Piece], column: str) -> Any:
+    """The one value that the column holds in all pieces, or None."""
+    values = {piece.constant(column) for piece in pieces}
+    return values.pop() if len(values) == 1 else None
+
+
+def micros_of(column: "pa.ChunkedArray") -> "Ints":
+    """The numbers of a column without nulls, instants as microseconds."""
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(column.type):
+        # Other writers than ours may leave nanoseconds, and no zone.
+        column = column.cast(pa.timestamp("us", tz="UTC"))
+    numbers: Ints = column.cast(pa.int64()).to_numpy()
+    return numbers

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from features.engine.as_of.parquet_files import ParquetFiles, Piece, plain
+from features.engine.as_of.parquet_files import ParquetFiles, Piece, addresses_of, constant_of, micros_of, plain
 from features.engine.latest.key_ranges import KeyRange
 from features.engine.latest.ranking import Ranked, choose_winners, number_keys
 from features.errors import StorageError
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     Ints = np.ndarray[Any, np.dtype[np.int64]]
     Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
-_ROW_BITS = 40
-_ROW_MASK = (1 << _ROW_BITS) - 1
 _SECOND_MICROS = 1_000_000
 
 
@@ -174,13 +172,10 @@ class _Reader:
         """The rows at ascending addresses; is_gone: beside each, whether its key is to be deleted."""
         task = self._task
         names = [*task.keys] if task.only_keys else [*task.keys, EVENT, CREATED, *task.features]
-        numbers = addresses >> _ROW_BITS
-        ends = [*np.flatnonzero(numbers[1:] != numbers[:-1]) + 1, len(numbers)] if len(numbers) else []
-        for start, end in zip([0, *ends[:-1]], ends, strict=False):
-            at = start
-            for part in self._files.take(int(numbers[start]), addresses[start:end] & _ROW_MASK, names):
-                yield self._finish(part, is_gone[at : at + part.num_rows])
-                at += part.num_rows
+        at = 0
+        for part in self._files.take_at(addresses, names):
+            yield self._finish(part, is_gone[at : at + part.num_rows])
+            at += part.num_rows
 
     def _finish(self, table: "pa.Table", is_gone: "Flags") -> "pa.Table":
         """The rows with the columns that tell a store what to do with them."""
@@ -190,7 +185,7 @@ class _Reader:
             return table.append_column(DELETE, pa.array(is_gone))
         seconds = pa.nulls(table.num_rows, pa.int32())
         if self._task.expiry is not None:
-            left = self._task.expiry.seconds_left(_micros(table[EVENT]))
+            left = self._task.expiry.seconds_left(micros_of(table[EVENT]))
             is_gone = is_gone | (left <= 0)
             seconds = pa.array(np.minimum(left, MAX_TTL_SECONDS).astype(np.int32), mask=left > MAX_TTL_SECONDS)
         return table.append_column(DELETE, pa.array(is_gone)).append_column(TTL_SECONDS, seconds)
@@ -205,11 +200,11 @@ class _Reader:
         import pyarrow.compute as pc
 
         task = self._task
-        constants = {name: _constant(pieces, name) for name in (EVENT, CREATED, INTERVAL, SEQ, OP)}
+        constants = {name: constant_of(pieces, name) for name in (EVENT, CREATED, INTERVAL, SEQ, OP)}
         names = [*task.keys, *(name for name, value in constants.items() if value is None)]
         table = self._files.read(number, pieces, names)
         columns: dict[str, Ints] = {
-            name: _micros(table[name]) if value is None else np.full(table.num_rows, value, np.int64)
+            name: micros_of(table[name]) if value is None else np.full(table.num_rows, value, np.int64)
             for name, value in constants.items()
             if name != OP
         }
@@ -217,8 +212,7 @@ class _Reader:
             columns[OP] = pc.equal(table[OP], PUT).cast(pa.int64()).to_numpy()
         else:
             columns[OP] = np.full(table.num_rows, constants[OP] == PUT, np.int64)
-        rows = [np.arange(piece.first_row, piece.first_row + piece.rows, dtype=np.int64) for piece in pieces]
-        columns["address"] = np.concatenate(rows) + (np.int64(number) << _ROW_BITS)
+        columns["address"] = addresses_of(number, pieces)
         inside = self._range.select(table)
         if int(columns[SEQ].max(initial=0)) > task.position:
             # After compaction one file holds rows of many commits.
@@ -240,19 +234,3 @@ def _ranked(codes: "Ints", parts: "Sequence[dict[str, Ints]]") -> Ranked:
         seq=columns[SEQ],
         is_put=columns[OP].astype(bool),
     )
-
-
-def _constant(pieces: Sequence[Piece], column: str) -> Any:
-    """The one value that the column holds in all pieces, or None."""
-    values = {piece.constant(column) for piece in pieces}
-    return values.pop() if len(values) == 1 else None
-
-
-def _micros(column: "pa.ChunkedArray") -> "Ints":
-    import pyarrow as pa
-
-    if pa.types.is_timestamp(column.type):
-        # Other writers than ours may leave nanoseconds, and no zone.
-        column = column.cast(pa.timestamp("us", tz="UTC"))
-    numbers: Ints = column.cast(pa.int64()).to_numpy()
-    return numbers

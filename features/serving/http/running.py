@@ -37,7 +37,7 @@ _KEEP_ALIVE_SECONDS = 75
 _MOST_STILLBORN = 3
 _LOOK_SECONDS = 0.2
 # A worker finishes its requests, then closes its client.
-_CLOSING_SECONDS = 5
+_CLOSING_SECONDS = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

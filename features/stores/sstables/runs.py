@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.core.dtypes import DType
-from features.stores.base import DELETE, MAX_TTL_SECONDS, TTL_SECONDS
+from features.stores.base import MAX_TTL_SECONDS, TTL_SECONDS
 from features.stores.cells import Cells, encode_column
 from features.stores.tokens import partition_keys, tokens
+from features.stores.winner_rows import gone_rows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -63,7 +64,7 @@ def encode_run(
     # A column at a time stays in the processor's cache; whole rows would not.
     table = table.combine_chunks().take(pa.array(order))
     ttls = table[TTL_SECONDS]
-    gone = pc.or_(table[DELETE], pc.fill_null(pc.less_equal(ttls, 0), False)).to_numpy().astype(bool)
+    gone = gone_rows(table).to_numpy().astype(bool)
     deleted = int(gone.sum())
     seconds = pc.fill_null(ttls, 0).to_numpy()
     seconds = np.where((seconds > MAX_TTL_SECONDS) | gone, 0, seconds)

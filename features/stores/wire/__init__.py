@@ -1,1 +1,1 @@
-"""Reading Cassandra over its native protocol, without a Python object per value: see connection.py and replicas.py."""
+"""Reading Cassandra over its native protocol, without a Python object per value: see plane.py and connection.py."""

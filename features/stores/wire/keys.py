@@ -10,8 +10,8 @@ from features.core.dtypes import DType
 from features.core.times import to_micros
 from features.stores.cassandra_values import rescale
 
-# The protocol counts the days of a `date` from 2^31 days before 1970.
-_DATE_OFFSET = (1 << 31) - date(1970, 1, 1).toordinal()
+# The protocol counts the days of a `date` from 2^31 days before 1970, Python from the year 1.
+DATE_OFFSET = (1 << 31) - date(1970, 1, 1).toordinal()
 _INT, _LONG, _DAYS, _SHORT = struct.Struct(">i"), struct.Struct(">q"), struct.Struct(">I"), struct.Struct(">H")
 # Longer ones can be neither stored nor asked for.
 _MAX_BYTES = 65535
@@ -44,7 +44,7 @@ def _timestamp(moment: datetime) -> bytes:
 
 
 def _date(day: date) -> bytes:
-    return _DAYS.pack(day.toordinal() + _DATE_OFFSET)
+    return _DAYS.pack(day.toordinal() + DATE_OFFSET)
 
 
 def _bool(flag: bool) -> bytes:

@@ -43,7 +43,7 @@ class LoopThread:
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    """Uvloop's where it is installed: a read takes two thirds of the time."""
+    """Uvloop's where it is installed."""
     try:
         import uvloop
     except ImportError:

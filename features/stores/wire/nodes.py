@@ -31,8 +31,7 @@ class StatementError(Exception):
 class Node:
     """One node, for one event loop.
 
-    connections: how many are kept open. A connection is one thread of the server's network layer: a second one halves
-        the time that it takes to decode and encode hundreds of requests.
+    connections: how many are kept open. The server's network layer works on each with one thread.
     """
 
     def __init__(self, address: Address, access: Access, *, connections: int, timeout_seconds: float) -> None:

@@ -10,9 +10,8 @@ from features.core.dtypes import DType
 from features.core.times import from_micros
 from features.stores.base import OnlineRow
 from features.stores.wire.frames import ROWS_START, FrameError, count_rows
+from features.stores.wire.keys import DATE_OFFSET
 
-# The protocol counts the days of a `date` from 2^31 days before 1970.
-_DATE_OFFSET = (1 << 31) - date(1970, 1, 1).toordinal()
 _INT = struct.Struct(">i")
 # Format of a scalar in `struct`, by the kind of its type.
 _FORMATS = {"bool": "?", "int32": "i", "int64": "q", "float32": "f", "float64": "d", "timestamp": "q", "date": "I"}
@@ -147,7 +146,7 @@ def _decimal(data: bytes) -> Decimal:
 
 
 def _date(days: int) -> date:
-    return date.fromordinal(days - _DATE_OFFSET)
+    return date.fromordinal(days - DATE_OFFSET)
 
 
 _INT64_CELL = _read_cell(DType.INT64)

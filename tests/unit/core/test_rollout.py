@@ -1,3 +1,4 @@
+import threading
 from datetime import UTC, datetime
 
 import pytest
@@ -140,11 +141,13 @@ def test_counts_that_could_not_be_stored_are_counted_again():
     assert tally.take() == (expected,)
 
 
-def test_the_last_read_of_each_version_and_consumer_is_reported_once():
+def test_each_version_and_consumer_is_reported_once_with_a_time_that_is_not_before_its_read():
     times = iter([datetime(2024, 1, 1, hour, tzinfo=UTC) for hour in range(1, 5)])
     reads = ReadLog(clock=lambda: next(times))
+    assert not reads.has_news
     for version in (1, 2, 1):
         reads.add(view="spend", version=version, consumer="checkout")
+    assert reads.has_news
 
     taken = reads.take()
 
@@ -152,8 +155,26 @@ def test_the_last_read_of_each_version_and_consumer_is_reported_once():
         at = datetime(2024, 1, 1, hour, tzinfo=UTC)
         return ViewRead(view="spend", version=version, consumer="checkout", last_read_at=at)
 
-    assert set(taken) == {read(1, 3), read(2, 2)}
+    assert set(taken) == {read(1, 1), read(2, 1)}
     assert reads.take() == ()
     reads.add(view="spend", version=1, consumer="checkout")
+    assert not reads.has_news
     reads.restore(taken)
-    assert set(reads.take()) == {read(1, 4), read(2, 2)}
+    assert set(reads.take()) == {read(1, 3), read(2, 3)}
+    reads.add(view="spend", version=1, consumer="another")
+    assert reads.has_news
+
+
+def test_no_read_is_lost_that_comes_while_they_are_taken():
+    reads, taken = ReadLog(), []
+    threads = [
+        threading.Thread(target=lambda name=name: [reads.add(view="v", version=n, consumer=name) for n in range(3000)])
+        for name in "abc"
+    ]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        taken.extend(reads.take())
+    taken.extend(reads.take())
+
+    assert {(read.version, read.consumer) for read in taken} == {(n, name) for n in range(3000) for name in "abc"}

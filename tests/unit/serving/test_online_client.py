@@ -287,6 +287,17 @@ def test_what_was_read_is_told_to_the_registry_by_consumer(catalogue, store):
     assert told == {("spend", 1, "checkout"), ("route", 1, "checkout"), ("spend", 1, "python")}
 
 
+def test_the_first_read_of_a_version_is_told_without_waiting_for_the_client_to_end(catalogue, store):
+    client = OnlineClient(catalogue, store, poll_seconds=0)
+    until = time.monotonic() + 30
+
+    while not catalogue.reads:
+        client.get(features="spend", entity_rows=[], consumer="checkout")
+        assert time.monotonic() < until
+
+    assert {(read.view, read.version, read.consumer) for read in catalogue.reads} == {("spend", 1, "checkout")}
+
+
 def test_a_default_stands_for_what_is_not_present_and_the_status_stays(client, load):
     load(SPEND, ("a",), {"amount": None, "visits": 2})
 
