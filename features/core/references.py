@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from features.errors import DefinitionError
 
-_REFERENCE = re.compile(r"(?P<name>[a-z][a-z0-9_]*)(?:@(?P<version>[1-9][0-9]*))?(?::(?P<feature>[a-z][a-z0-9_]*))?")
+_NAME = "[a-z][a-z0-9_]*"
+_REFERENCE = re.compile(rf"(?P<name>{_NAME})(?:@(?P<version>[1-9][0-9]{{0,8}}))?(?::(?P<feature>{_NAME}))?")
 
 
 @dataclass(frozen=True, slots=True)

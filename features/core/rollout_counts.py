@@ -149,7 +149,9 @@ class ReadLog:
 
     def restore(self, reads: Iterable[ViewRead]) -> None:
         """Give back what could not be stored: it is taken again, as if read then."""
-        self._seen.update((read.view, read.version, read.consumer) for read in reads)
+        keys = {(read.view, read.version, read.consumer) for read in reads}
+        self._taken -= keys
+        self._seen |= keys
 
 
 def _sum(one: ShadowCount, other: ShadowCount) -> ShadowCount:

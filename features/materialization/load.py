@@ -5,6 +5,8 @@ What is online after a load is a function of (key, log position) alone, whatever
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -12,17 +14,21 @@ from typing import TYPE_CHECKING
 from features.core.applied import AppliedView
 from features.engine.latest import Latest, plan_latest
 from features.engine.progress import progress
-from features.errors import FeatureStoreError, OnlineStoreError
+from features.errors import FeatureStoreError, OnlineStoreError, StorageError
 from features.materialization.load_checks import verify
 from features.materialization.results import LoadPlan, LoadResult
 from features.registry import Registry
 from features.stores.base import DELETE, OnlineStore
 from features.stores.delta import FeatureLog, Snapshot
+from features.stores.spark_errors import first_line, spark_errors
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 logger = logging.getLogger(__name__)
+
+# As Python tells an error of a task.
+_UNREADABLE = f"{StorageError.__module__}.{StorageError.__name__}: "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +43,14 @@ class Loader:
     def plan(self, applied: AppliedView, *, full: bool = False, path: str | None = None) -> LoadPlan:
         """What `load` would do now: keys are counted exactly, by reading keys and times alone; nothing is written.
 
+        A table that is missing counts as one that was never loaded.
+
         Raises: OnlineStoreError, StorageError, PlatformError: as `load`.
         """
         log = FeatureLog(self.spark, self.warehouse, applied)
         snapshot = log.snapshot()
         position = snapshot.position if snapshot is not None else 0
-        checkpoint = self._checkpoint(applied, log, position)
+        checkpoint = self._checkpoint(applied, log, position) if self.online.exists(applied) else 0
         after = 0 if full else checkpoint
         told = LoadPlan(view=applied.reference, position=position, checkpoint=checkpoint)
         if snapshot is None:
@@ -51,7 +59,8 @@ class Loader:
             return replace(told, reason="everything in the log is online")
         latest = plan_latest(self.spark, log, snapshot, applied, after=after, now=datetime.now(UTC))
         chosen = self.online.choose_path(applied, latest.size, wanted=path)
-        counted = {bool(row[0]): int(row[1]) for row in latest.keys.groupBy(DELETE).count().collect()}
+        with _explained(f"counting the keys of {applied.reference}"):
+            counted = {bool(row[0]): int(row[1]) for row in latest.keys.groupBy(DELETE).count().collect()}
         return replace(
             told,
             rows=counted.get(False, 0),
@@ -65,6 +74,8 @@ class Loader:
 
     def load(self, applied: AppliedView, *, full: bool = False, path: str | None = None) -> LoadResult:
         """Bring the online table to the newest log position, and move the checkpoint there once that is verified.
+
+        Where another load ran ahead meanwhile, it may not be: the checkpoint stays, and the next load repeats this one.
 
         Args:
             applied: the view version.
@@ -97,12 +108,11 @@ class Loader:
     def _load(self, applied: AppliedView, *, full: bool, path: str | None) -> tuple[LoadResult, int | None]:
         log = FeatureLog(self.spark, self.warehouse, applied)
         snapshot = log.snapshot()
-        is_new = self.online.create(applied)
+        self._require_table(applied)
         if snapshot is None:
             return LoadResult(rows=0, deleted=0, delta_version=None), None
         position = snapshot.position
-        # A table that was dropped, or lost with its cluster, holds nothing of what the checkpoint says.
-        checkpoint = 0 if is_new else self._checkpoint(applied, log, position)
+        checkpoint = self._checkpoint(applied, log, position)
         if checkpoint == position and not full:
             return LoadResult(rows=0, deleted=0, delta_version=snapshot.version), position
         after = 0 if full else checkpoint
@@ -111,9 +121,7 @@ class Loader:
             # Compaction takes positions, and brings no rows.
             self.registry.move_checkpoint(applied, target=self.online.target, position=position)
             return LoadResult(rows=0, deleted=0, delta_version=snapshot.version), position
-        result = self._write(applied, log, snapshot, latest, full=full, path=path)
-        self.registry.move_checkpoint(applied, target=self.online.target, position=position)
-        return result, position
+        return self._write(applied, log, snapshot, latest, full=full, path=path), position
 
     def _write(
         self, applied: AppliedView, log: FeatureLog, snapshot: Snapshot, latest: Latest, *, full: bool, path: str | None
@@ -121,14 +129,26 @@ class Loader:
         chosen = self.online.choose_path(applied, latest.size, wanted=path)
         told = {"view": applied.reference, "path": chosen.name, "reason": chosen.reason, "engine": latest.engine}
         logger.info("loading", extra={**told, "files": latest.files, "keys_at_most": latest.size.rows})
-        with progress(self.spark, f"loading {applied.reference}"):
+        loading = f"loading {applied.reference}"
+        with progress(self.spark, loading), _explained(loading):
             written = self.online.write(applied, latest.rows, position=snapshot.position, path=chosen.name)
             absent = 0
             if full:
                 kept = latest.keys.where(~latest.keys[DELETE]).drop(DELETE)
                 absent = self.online.delete_absent(applied, kept, position=snapshot.position)
-        verify(self.online, applied, written, log, snapshot.position)
+        if verify(self.online, applied, written, log, snapshot.position, now=latest.now):
+            self.registry.move_checkpoint(applied, target=self.online.target, position=snapshot.position)
         return LoadResult(rows=written.rows, deleted=written.deleted + absent, delta_version=snapshot.version)
+
+    def _require_table(self, applied: AppliedView) -> None:
+        """Make the table where it is missing: dropped, or lost with its cluster, it holds nothing of the checkpoint.
+
+        That is forgotten first: a kill in between leaves a missing table, never an empty one that passes for loaded.
+        """
+        target = self.online.target
+        if not self.online.exists(applied) and self.registry.checkpoint(applied, target=target):
+            self.registry.reset_checkpoint(applied, target=target)
+        self.online.create(applied)
 
     def _checkpoint(self, applied: AppliedView, log: FeatureLog, position: int) -> int:
         checkpoint = self.registry.checkpoint(applied, target=self.online.target)
@@ -138,3 +158,14 @@ class Loader:
                 f"{position}: it is another log. Restore the log, or drop the table and load again"
             )
         return checkpoint
+
+
+@contextmanager
+def _explained(doing: str) -> Iterator[None]:
+    """What Spark raises inside the block, as a StorageError: of a task that could not read the log, its own words."""
+    try:
+        yield
+    except spark_errors() as exc:
+        line = first_line(exc)
+        told = line.partition(_UNREADABLE)[2]
+        raise StorageError(told or f"{doing} failed: {line}; run it again") from exc

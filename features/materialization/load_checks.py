@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from features.core.applied import AppliedView
@@ -13,12 +14,21 @@ from features.stores.delta import CREATED, EVENT, FeatureLog
 
 logger = logging.getLogger(__name__)
 
-# A row whose TTL is shorter may be gone when it is read back.
+# A row that had so much time left, beside what the load took, may be gone when it is read back: clocks differ.
 _EXPIRING_SECONDS = 600
 
 
-def verify(online: OnlineStore, applied: AppliedView, written: Written, log: FeatureLog, position: int) -> None:
+def verify(
+    online: OnlineStore, applied: AppliedView, written: Written, log: FeatureLog, position: int, *, now: datetime
+) -> bool:
     """Compare what the tasks were given with what the store acknowledged, and a sample of it with what it holds now.
+
+    Args:
+        online: the store. applied: the view version that was loaded. written: by this load.
+        log: where the rows come from. position: of the load.
+        now: when its TTLs are counted from.
+
+    Returns: whether all is as it was written; not, where another load may have written over it since.
 
     Raises: OnlineStoreError: a row is missing, or another one is stored.
     """
@@ -30,31 +40,36 @@ def verify(online: OnlineStore, applied: AppliedView, written: Written, log: Fea
             f"{written.rows + written.deleted} were acknowledged; load again"
         )
     if evidence is None:
-        return
+        return True
     names = tuple(f.name for f in applied.features)
     wanted = evidence.sample.to_pylist()
     keys = tuple(tuple(row[key] for key in applied.join_keys) for row in wanted)
     found = rows_of(*online.read([Read(view=applied, features=names, keys=keys)]))
-    different = [k for k, r, o in zip(keys, wanted, found, strict=True) if not _same(r, o, names)]
+    expiring = (datetime.now(UTC) - now).total_seconds() + _EXPIRING_SECONDS
+    different = [k for k, r, o in zip(keys, wanted, found, strict=True) if not _same(r, o, names, expiring)]
     if not different:
-        return
+        return True
     newest = log.snapshot()
     if newest is not None and newest.position > position:
-        # Another loader may be ahead, and the greater position wins: that is no fault of this load.
-        logger.info("the log has moved on during the load", extra={"view": applied.reference})
-        return
+        # Another loader may be ahead, and the greater position wins: no fault of this load, but no proof of it either.
+        logger.warning(
+            "not verified, since the log has moved on during the load; the next load repeats it",
+            extra={"view": applied.reference, "position": position, "rows": len(different)},
+        )
+        return False
     shown = ", ".join(f"{name}={value!r}" for name, value in zip(applied.join_keys, different[0], strict=True))
     raise OnlineStoreError(
-        f"{applied.online_table} holds another row of {shown} than was loaded; did someone write to the table? "
-        "load again, with full=True if it persists"
+        f"{applied.online_table} holds another row of {shown} than was loaded; load again. If it persists, someone "
+        "wrote to the table by hand, which wins over every load: drop the table, then load again"
     )
 
 
-def _same(row: dict[str, Any], online: OnlineRow | None, names: Sequence[str]) -> bool:
+def _same(row: dict[str, Any], online: OnlineRow | None, names: Sequence[str], expiring: float) -> bool:
+    """expiring: seconds; a row whose TTL is not longer may be gone."""
     ttl = row[TTL_SECONDS]
     if row[DELETE] or (ttl is not None and ttl <= 0):
         return online is None
-    if online is None and ttl is not None and ttl <= _EXPIRING_SECONDS:
+    if online is None and ttl is not None and ttl <= expiring:
         return True
     if (
         online is None

@@ -83,6 +83,8 @@ class Parity:
         return {**asdict(self), "problems": list(self.problems), "passed": self.passed}
 
     def _problems(self) -> Iterator[str]:
+        if not self.keys_both:
+            yield f"{self.first} and {self.second} have no key in common, so that nothing was compared"
         missing = self.keys_first - self.keys_both
         if missing > self.max_missing * self.keys_first:
             share = show_share(missing, self.keys_first)

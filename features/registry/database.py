@@ -182,6 +182,8 @@ def _postgresql_engine(url: URL) -> Engine:
         pool_pre_ping=True,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            # A server that is gone without a word: threads would wait for it as long as TCP does.
+            "tcp_user_timeout": int(LOCK_TIMEOUT_SECONDS * 1000),
             "options": f"{options} -c lock_timeout={int(LOCK_TIMEOUT_SECONDS * 1000)}".strip(),
         },
     )

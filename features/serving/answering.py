@@ -81,7 +81,7 @@ def respond(
         event_timestamps=EventTimes({column: columns.times[column] for column in order}),
         types=compiled.answer_types,
         views=compiled.column_views,
-        versions={plan.selection.view.name: plan.versions for plan in plans},
+        versions=_versions(plans),
         arms=arms,
         errors=errors,
     )
@@ -133,17 +133,31 @@ def _add_columns(columns: _Columns, plan: ViewPlan, judged: _JudgedRows) -> None
         by_feature: Iterable[Sequence[Any]] = ((),) * len(names)
         if whole:
             by_feature = zip(*(row.values for row in whole), strict=True)
-        for column, values in zip(names, by_feature, strict=True):
-            columns.values[column] = list(values)
+        for column, feature, values in zip(names, plan.selection.features, by_feature, strict=True):
+            columns.values[column] = _own_lists(values) if feature.dtype.is_list else list(values)
             columns.statuses[column] = list(map(_status, values)) if None in values else [_PRESENT] * len(whole)
         return
     for place, column in enumerate(names):
         found = [row.values[place] if isinstance(row, OnlineRow) else None for row in judged.rows]
-        columns.values[column] = found
+        columns.values[column] = _own_lists(found) if plan.selection.features[place].dtype.is_list else found
         columns.statuses[column] = [
             _status(value) if isinstance(row, OnlineRow) else row.value
             for row, value in zip(judged.rows, found, strict=True)
         ]
+
+
+def _own_lists(values: Sequence[Any]) -> list[Any]:
+    """The caller's own: the store's may be those of a cache, or of another row of the same key."""
+    return [None if value is None else list(value) for value in values]
+
+
+def _versions(plans: Sequence[ViewPlan]) -> dict[str, Sequence[int]]:
+    """By view the versions that were read; a request may name several of one view."""
+    found: dict[str, Sequence[int]] = {}
+    for plan in plans:
+        name = plan.selection.view.name
+        found[name] = tuple(dict.fromkeys((*found.get(name, ()), *plan.versions)))
+    return found
 
 
 def _compute(

@@ -1,6 +1,7 @@
 """Rows that were read a moment ago, kept in the process: for keys that many requests ask for."""
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
@@ -41,7 +42,8 @@ class RowCache:
         self._max_rows = max_rows
         self._clock = clock
         self._lock = Lock()
-        self._rows: dict[tuple[str, tuple[str, ...], Key], tuple[float, OnlineRow | None]] = {}
+        # Not a dict: finding its first item means to pass by all that were taken out before.
+        self._rows: OrderedDict[tuple[str, tuple[str, ...], Key], tuple[float, OnlineRow | None]] = OrderedDict()
         self._hits = self._misses = 0
 
     @property
@@ -74,11 +76,11 @@ class RowCache:
         with self._lock:
             for key, row in zip(read.keys, rows, strict=True):
                 place = (read.view.online_table, read.features, key)
-                # Taken out first: so the order of the dict is that of age.
-                self._rows.pop(place, None)
                 self._rows[place] = (until, row)
+                # So the order is that of age.
+                self._rows.move_to_end(place)
             while len(self._rows) > self._max_rows:
-                del self._rows[next(iter(self._rows))]
+                self._rows.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True)

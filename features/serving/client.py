@@ -9,12 +9,13 @@ from typing import Any, TypedDict
 
 from features.core.discovery import Definitions
 from features.core.dtypes import DType
+from features.core.request import CompiledRequest
 from features.core.times import parse_instant, to_micros
 from features.errors import UsageError
 from features.serving.answering import respond
 from features.serving.cache import RowCache
 from features.serving.compiling import Compilations, Features, Prepared, ServingRegistry
-from features.serving.request import NONE, EntityRow, ViewPlan, check_rows, plan_reads
+from features.serving.request import NONE, EntityRow, ViewPlan, check_rows, fits, plan_reads, shown
 from features.serving.response import OnlineResponse
 from features.serving.shadowing import compare_with_shadows, shadowed
 from features.stores.base import OnlineStore, Read, ReadAnswer
@@ -144,12 +145,12 @@ class OnlineClient:
         # An author's function may take its time.
         return await asyncio.to_thread(answer) if prepared.functions else answer()
 
-    async def given_columns_async(self, *, features: Features) -> Mapping[str, DType]:
-        """The join keys and request columns that entity rows need for these features, and their types.
+    async def compiled_async(self, *, features: Features, full_feature_names: bool) -> CompiledRequest:
+        """What a request for these features stands for: the columns that it needs and those that it answers.
 
         Raises: as `get`.
         """
-        return (await self._prepared(features, True)).compiled.given_columns
+        return (await self._prepared(features, full_feature_names)).compiled
 
     def counters(self) -> Mapping[str, float]:
         """What a monitor may want to know, by name, since the client was opened; the cache's if it has one."""
@@ -167,7 +168,7 @@ class OnlineClient:
         recalled = self._compilations.recall(features, full_feature_names)
         if recalled is not None:
             return recalled
-        return await asyncio.to_thread(self._compilations.prepare, features, full_feature_names)
+        return await self._compilations.prepare_async(features, full_feature_names)
 
     def _note(
         self,
@@ -212,5 +213,7 @@ def _check_defaults(types: Mapping[str, DType], defaults: Mapping[str, Any]) -> 
     for column, value in defaults.items():
         if column not in types:
             raise UsageError(f"a default for {column!r}, which is not asked for; columns: {', '.join(types)}")
-        if value is not None and not types[column].accepts(value):
-            raise UsageError(f"the default of {column!r} must be {types[column]}, got {type(value).__name__} {value!r}")
+        if value is not None and not fits(value, types[column]):
+            raise UsageError(
+                f"the default of {column!r} must be {types[column]}, got {type(value).__name__} {shown(value)}"
+            )

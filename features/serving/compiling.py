@@ -1,15 +1,19 @@
 """What requests stand for, compiled once, and kept in step with the registry's rollouts from a thread beside requests.
 
-A switch in the registry is followed within about `poll_seconds`: the thread sees a new generation, compiles what was
-asked for before, and only then puts all of it in place at once. So no request waits for a switch, and none mixes two.
+A switch in the registry is followed within about `poll_seconds`, whether requests come or not: the thread sees a new
+generation, compiles what was asked for before, and only then puts all of it in place at once. So no request waits for
+a switch, and none mixes two.
 """
 
+import asyncio
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from features.core.discovery import Definitions
@@ -27,6 +31,11 @@ _Asked = tuple[str | tuple[str, ...], bool]
 
 # A server must not remember whatever its callers think of.
 _MAX_COMPILED = 1024
+# Threads that wait for the registry. Not those of the event loop: where the registry hangs, others need these.
+_COMPILING_THREADS = 4
+_LEAST_POLL_SECONDS = 0.02
+# A poll that hangs does not keep a process from its end.
+_LAST_POLL_SECONDS = 2.0
 
 
 class ServingRegistry(Protocol):
@@ -63,7 +72,7 @@ class Compilations:
     Args:
         registry: what names stand for.
         definitions: what the views package defines here, asked for when on-demand features are; None: they are refused.
-        poll_seconds: how often the registry is asked whether versions were switched, while requests come.
+        poll_seconds: how often the registry is asked whether versions were switched, from the first request on.
         flush_seconds: how often it is told what was read.
     """
 
@@ -84,17 +93,19 @@ class Compilations:
         self._lock = threading.Lock()
         self._known: dict[_Asked, Prepared] = {}
         self._state: ServingState | None = None
-        self._polled_at = float("-inf")
         self._flushed_at = time.monotonic()
+        self._poller: _Poller | None = None
         self._beside: ThreadPoolExecutor | None = None
+        self._compilers: ThreadPoolExecutor | None = None
         self._waiting = 0
 
     def recall(self, features: Features, full_feature_names: bool) -> Prepared | None:
         """What was compiled already, without a round trip."""
-        found = self._known.get((_hashable(features), full_feature_names))
-        if time.monotonic() >= self._polled_at + self._poll_seconds:
-            self._poll_soon()
-        return found
+        poller = self._poller
+        if poller is not None and not poller.is_alive():
+            # The process is a fork, in which no thread goes on, or the client was closed and is used again.
+            self._keep_polling()
+        return self._known.get((_hashable(features), full_feature_names))
 
     def prepare(self, features: Features, full_feature_names: bool) -> Prepared:
         """Compile a request. Raises: NotFoundError, UsageError, RegistryError, StaleCodeError, PlatformError."""
@@ -106,16 +117,27 @@ class Compilations:
         prepared = self._compile(asked, state)
         with self._lock:
             if self._state is None:
-                self._state, self._polled_at = state, time.monotonic()
+                self._state = state
             # Another generation may have been put in place meanwhile: then this answer is the last of the old one.
             if self._state.generation == state.generation:
                 if len(self._known) >= _MAX_COMPILED:
-                    self._known.clear()
+                    del self._known[next(iter(self._known))]
                 self._known[asked] = prepared
+        if self._poller is None:
+            self._keep_polling()
         return prepared
 
+    async def prepare_async(self, features: Features, full_feature_names: bool) -> Prepared:
+        """The same, without blocking the event loop."""
+        with self._lock:
+            if self._compilers is None:
+                self._compilers = ThreadPoolExecutor(_COMPILING_THREADS, thread_name_prefix="serving-compile")
+            compilers = self._compilers
+        work = partial(self.prepare, features, full_feature_names)
+        return await asyncio.get_running_loop().run_in_executor(compilers, work)
+
     def run_beside(self, work: Callable[[], None], *, bound: int) -> bool:
-        """Run something after requests, in this object's thread; whether it will: not with so much waiting already."""
+        """Run something after requests, in a thread of its own; whether it will: not with so much waiting already."""
         with self._lock:
             if self._waiting >= bound:
                 return False
@@ -129,16 +151,26 @@ class Compilations:
         """Tell the registry what it does not know yet; what comes later starts anew."""
         with self._lock:
             beside, self._beside = self._beside, None
+            compilers, self._compilers = self._compilers, None
+            poller = self._poller
+            self._waiting = 0
+        if compilers is not None:
+            compilers.shutdown(wait=False, cancel_futures=True)
+        if poller is not None:
+            poller.end()
         if beside is not None:
-            beside.shutdown(wait=True)
+            beside.shutdown(wait=True, cancel_futures=True)
         self._flush()
 
-    def _poll_soon(self) -> None:
+    def _keep_polling(self) -> None:
         with self._lock:
-            if time.monotonic() < self._polled_at + self._poll_seconds:
-                return
-            self._polled_at = time.monotonic()
-        self.run_beside(self._poll, bound=_MAX_COMPILED)
+            if self._poller is None or not self._poller.is_alive():
+                self._poller = _Poller(self, max(self._poll_seconds, _LEAST_POLL_SECONDS))
+                self._poller.start()
+
+    def poll(self) -> None:
+        """Follow a switch, if there was one, and tell the registry what was read. Nothing is raised."""
+        self._quietly(self._poll)
 
     def _poll(self) -> None:
         with self._lock:
@@ -174,6 +206,13 @@ class Compilations:
 
     def _run(self, work: Callable[[], None]) -> None:
         try:
+            self._quietly(work)
+        finally:
+            with self._lock:
+                self._waiting = max(0, self._waiting - 1)
+
+    def _quietly(self, work: Callable[[], None]) -> None:
+        try:
             work()
         except FeatureStoreError as exc:
             # The registry or a shadow cannot be read now; requests go on with what is known.
@@ -181,9 +220,6 @@ class Compilations:
         except Exception:
             # boundary: nobody waits for this thread's errors
             logger.exception("beside requests")
-        finally:
-            with self._lock:
-                self._waiting -= 1
 
     def _compile(self, asked: _Asked, state: ServingState) -> Prepared:
         features, full_feature_names = asked
@@ -195,6 +231,32 @@ class Compilations:
         if self._definitions is None:
             raise StaleCodeError("this client was opened without a views package, so it computes no on-demand features")
         return self._definitions()
+
+
+class _Poller(threading.Thread):
+    """Polls as long as what it polls for is in use. A daemon: a script that ends does not wait for it."""
+
+    def __init__(self, compilations: Compilations, seconds: float) -> None:
+        super().__init__(name="serving-poll", daemon=True)
+        self._compilations = weakref.ref(compilations)
+        self._seconds = seconds
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        """Until `end`, or nobody holds the compilations any more."""
+        while not self._ended.wait(self._seconds):
+            compilations = self._compilations()
+            if compilations is None:
+                return
+            compilations.poll()
+            # Not held while it waits.
+            del compilations
+
+    def end(self) -> None:
+        """Poll no more; returns once a poll that is under way is done, or hangs."""
+        self._ended.set()
+        if threading.current_thread() is not self and self.is_alive():
+            self.join(_LAST_POLL_SECONDS)
 
 
 def _hashable(features: Features) -> str | tuple[str, ...]:

@@ -15,9 +15,11 @@ from typing import Any
 
 from features.core.dtypes import DType
 from features.core.times import format_instant
-from features.errors import SpineError
+from features.errors import SpineError, UsageError
 
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+# What makes a value of a text raises.
+_MISWRITTEN = (KeyError, ValueError, OverflowError, InvalidOperation, binascii.Error)
 # Their values are JSON's own, both ways.
 _PLAIN = frozenset({"bool", "int32", "int64", "string"})
 
@@ -62,11 +64,30 @@ def read_entity_rows(rows: Sequence[dict[str, Any]], types: Mapping[str, DType])
             if name in row:
                 try:
                     row[name] = read(row[name])
-                except (KeyError, ValueError, OverflowError, InvalidOperation, binascii.Error) as exc:
-                    # Any length of text may have been sent.
-                    shown = repr(row[name])[:60]
+                except _MISWRITTEN as exc:
+                    shown = _shown(row[name])
                     raise SpineError(f"entity_rows[{number}][{name!r}] is not a {types[name]}: {shown}") from exc
     return rows
+
+
+def read_defaults(defaults: Mapping[str, Any], types: Mapping[str, DType]) -> dict[str, Any]:
+    """Defaults of columns out of JSON, in Python's types; those of other columns as they are, for serving to judge.
+
+    Raises: UsageError: a string is not what its column's type is written as.
+    """
+    found = dict(defaults)
+    for name, dtype in types.items():
+        if name in found and dtype.kind not in _PLAIN:
+            try:
+                found[name] = _reader(dtype)(found[name])
+            except _MISWRITTEN as exc:
+                raise UsageError(f"the default of {name!r} is not a {dtype}: {_shown(found[name])}") from exc
+    return found
+
+
+def _shown(value: Any) -> str:
+    # Any length of text may have been sent.
+    return repr(value)[:60]
 
 
 def _float_to_json(value: float) -> float | str:

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Context, Decimal
+from datetime import UTC, datetime
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
@@ -11,14 +12,17 @@ from features.core.arms import picks_candidate
 from features.core.dtypes import DType
 from features.core.request import CompiledRequest
 from features.core.rollout import ViewRollout
+from features.core.times import to_micros
 from features.errors import SpineError
 from features.stores.base import Key, Read
 
 EntityRow = Mapping[str, Any]
 
-# Decimal arithmetic rounds to the context of the thread, unless it is told otherwise.
 NONE: Mapping[str, Any] = MappingProxyType({})
-_WIDE = Context(prec=200, traps=[])
+# Written out, a decimal of a greater exponent would be longer than any column's.
+_MOST_EXPONENT = 1000
+_FIRST_MICROS = to_micros(datetime(1, 1, 1, tzinfo=UTC))
+_LAST_MICROS = to_micros(datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,18 +185,22 @@ def _checked(row: EntityRow, number: int, name: str, dtype: DType, what: str) ->
     value = row[name]
     if value is None:
         return None
-    if not dtype.accepts(value) or not _fits(value, dtype):
+    if not fits(value, dtype):
         raise SpineError(
             f"entity_rows[{number}][{name!r}], {what}, must be {_in_words(dtype)}, got "
-            f"{type(value).__name__} {_shown(value)}"
+            f"{type(value).__name__} {shown(value)}"
         )
     return value
 
 
-def _fits(value: Any, dtype: DType) -> bool:
-    """Whether a value of the right Python type also fits the stored type, without a digit lost."""
+def fits(value: Any, dtype: DType) -> bool:
+    """Whether a value, not null, is of the right Python type and fits the stored one, without a digit lost."""
+    return dtype.accepts(value) and _is_within(value, dtype)
+
+
+def _is_within(value: Any, dtype: DType) -> bool:
     if dtype.element is not None:
-        return all(_fits(item, dtype.element) for item in value)
+        return all(_is_within(item, dtype.element) for item in value)
     if dtype.kind == "string":
         # A lone surrogate has no UTF-8.
         return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
@@ -200,12 +208,22 @@ def _fits(value: Any, dtype: DType) -> bool:
         # Beyond these a float skips whole numbers.
         return abs(value) <= 1 << (24 if dtype.kind == "float32" else 53)
     if dtype.kind == "decimal":
-        number = Decimal(value)
-        if not number.is_finite():
-            return False
-        unscaled = number.scaleb(dtype.scale, context=_WIDE)
-        return unscaled == unscaled.to_integral_value(context=_WIDE) and unscaled.copy_abs() < 10**dtype.precision
+        return _fits_decimal(Decimal(value), dtype)
+    if dtype.kind == "timestamp":
+        # With its offset it may lie beyond the years that a datetime has in UTC.
+        return _FIRST_MICROS <= to_micros(value) <= _LAST_MICROS
     return True
+
+
+def _fits_decimal(number: Decimal, dtype: DType) -> bool:
+    """By its digits: arithmetic rounds to a context, and with an exponent of a billion takes all memory."""
+    _, digits, exponent = number.as_tuple()
+    if not isinstance(exponent, int) or abs(exponent) > _MOST_EXPONENT:
+        return False
+    whole = "".join(map(str, digits)).lstrip("0")
+    needed = whole.rstrip("0")
+    lowest = exponent + len(whole) - len(needed)
+    return not needed or (lowest >= -dtype.scale and len(whole) + exponent <= dtype.precision - dtype.scale)
 
 
 def _in_words(dtype: DType) -> str:
@@ -214,6 +232,7 @@ def _in_words(dtype: DType) -> str:
     return f"{'an' if str(dtype)[0] in 'aeiou' else 'a'} {dtype}"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value for a message, cut: any length of it may have been given."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

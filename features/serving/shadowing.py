@@ -10,6 +10,9 @@ from features.serving.compiling import Prepared
 from features.serving.request import PlannedRead, ViewPlan
 from features.stores.base import OnlineRow, OnlineStore, Read, ReadAnswer
 
+# A shadow that is slower is not compared: others wait for their turn.
+_TIMEOUT_SECONDS = 0.5
+
 
 def shadowed(prepared: Prepared, plans: Sequence[ViewPlan]) -> list[PlannedRead]:
     """The reads of a request whose version has a shadow: those of live versions, not of versions that it names."""
@@ -34,7 +37,8 @@ def compare_with_shadows(
         shadow = prepared.serving.shadows[planned.selection.view.name]
         common = shared_features(planned.selection.features, shadow)
         names = tuple(feature.name for feature in common)
-        (beside,) = store.read([Read(view=shadow, features=names, keys=planned.read.keys)])
+        reads = [Read(view=shadow, features=names, keys=planned.read.keys)]
+        (beside,) = store.read(reads, timeout_seconds=_TIMEOUT_SECONDS)
         if isinstance(answer, Exception) or isinstance(beside, Exception):
             continue
         one, other = (

@@ -117,6 +117,9 @@ class OnlineStore(Protocol):
         Raises: OnlineStoreError: the store cannot be reached, or a table of that name has other columns.
         """
 
+    def exists(self, view: AppliedView) -> bool:
+        """Whether the table of a view version is there. Raises: OnlineStoreError: the store cannot be reached."""
+
     def drop(self, view: AppliedView) -> bool:
         """Remove the table of a view version with all its rows; whether it was there.
 

@@ -51,6 +51,10 @@ class CassandraStore(OnlineStore):
         except VENDOR_ERRORS as exc:
             raise explain(exc, self._settings) from exc
 
+    def exists(self, view: AppliedView) -> bool:
+        """Whether the view's table is there. Raises: OnlineStoreError: Cassandra cannot be reached."""
+        return self._loads.exists(view)
+
     def drop(self, view: AppliedView) -> bool:
         """Drop the view's table; whether it was there. Raises: OnlineStoreError: Cassandra cannot be reached."""
         session = self._connected()

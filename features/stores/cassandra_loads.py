@@ -17,7 +17,7 @@ from features.stores.cassandra_write import ERROR, OUTCOME, WritePlan, delete_ke
 from features.stores.sstables.child import Table
 from features.stores.sstables.routes import BulkTools, Decision, decide
 from features.stores.sstables.task import SSTablePlan, prepare_writer, write_sstables
-from features.stores.winner_rows import EVIDENCE, Witness, as_rows, gather_evidence
+from features.stores.winner_rows import EVIDENCE, Witness, as_rows, gather_evidence, moment_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -39,6 +39,13 @@ class CassandraLoads:
         self._connect = connect
         self._tools = tools
 
+    def exists(self, view: AppliedView) -> bool:
+        """See `OnlineStore.exists`."""
+        try:
+            return table_id(self._connect(), self._settings.keyspace, view.online_table) is not None
+        except VENDOR_ERRORS as exc:
+            raise explain(exc, self._settings) from exc
+
     def choose(self, view: AppliedView, size: LoadSize, *, wanted: str | None) -> WritePath:
         """See `OnlineStore.choose_path`."""
         return self._decide(size, wanted).path
@@ -47,9 +54,9 @@ class CassandraLoads:
         self, view: AppliedView, winners: "DataFrame | WinnerRows", *, position: int, path: str | None
     ) -> Written:
         """See `OnlineStore.write`."""
-        plan = plan_write(view, self._settings, position=position)
-        self._require_table(plan)
         rows = as_rows(winners)
+        plan = plan_write(view, self._settings, position=position, now=moment_of(rows))
+        self._require_table(plan)
         if path is None or path == "cql":
             return self._run(plan, rows, partial(write_rows, plan))
         decision = self._decide(_UNKNOWN, path)
@@ -85,6 +92,9 @@ class CassandraLoads:
             raise OnlineStoreError(f"{plan.table}: no way for SSTables: {decision.path.reason}")
         keys = dict(plan.keys)
         others = tuple((name, dtype) for name, dtype in plan.columns if name not in keys)
+        known_as = table_id(self._connect(), self._settings.keyspace, view.online_table)
+        if known_as is None:
+            raise OnlineStoreError(f"{plan.table} was dropped just now; load again")
         # Made here, once, rather than by all tasks of this machine at a time.
         prepare_writer(self._tools.find_java, heap_mb=self._settings.load.heap_mb)
         return SSTablePlan(
@@ -92,7 +102,7 @@ class CassandraLoads:
                 keyspace=self._settings.keyspace,
                 name=view.online_table,
                 create=cql.create_table(self._settings.keyspace, view),
-                id=table_id(self._connect(), self._settings.keyspace, view.online_table),
+                id=known_as,
                 columns=tuple(name for name, _ in others),
                 timestamp=plan.timestamp,
             ),
@@ -101,6 +111,7 @@ class CassandraLoads:
             route=decision.route,
             find_java=self._tools.find_java,
             settings=self._settings.load,
+            now=plan.now,
         )
 
     def _require_table(self, plan: WritePlan) -> None:
@@ -125,7 +136,8 @@ class CassandraLoads:
         return Written(rows=written, deleted=deleted, evidence=evidence)
 
 
-def table_id(session: Session, keyspace: str, table: str) -> str:
-    """What the cluster knows a table by: another one of the same name has another. It must be there."""
+def table_id(session: Session, keyspace: str, table: str) -> str | None:
+    """What the cluster knows a table by: another one of the same name has another. None: there is no such table."""
     query = "SELECT id FROM system_schema.tables WHERE keyspace_name = %s AND table_name = %s"
-    return str(session.execute(query, (keyspace, table)).one()[0])
+    found = session.execute(query, (keyspace, table)).one()
+    return None if found is None else str(found[0])

@@ -17,11 +17,11 @@ from features.errors import OnlineStoreError
 from features.stores import cql
 from features.stores.base import Key, OnlineRow, Read, ReadAnswer
 from features.stores.cassandra_topology import DriverTopology, RingRouter
-from features.stores.read_errors import explain_outcome, unreachable
+from features.stores.read_errors import client_closed, explain_outcome, unreachable
 from features.stores.tls import client_context
 from features.stores.wire.frames import FrameError, bound, bound_list
 from features.stores.wire.keys import Serialise, key_serialiser, partition_key
-from features.stores.wire.loop_thread import LoopThread
+from features.stores.wire.loop_thread import LoopStoppedError, LoopThread
 from features.stores.wire.nodes import Address, Node
 from features.stores.wire.opening import Access
 from features.stores.wire.plane import Item, Outcome, ReadPlane
@@ -76,7 +76,10 @@ class CassandraReader:
             if self._thread is None:
                 self._thread = LoopThread("online-reads")
             thread = self._thread
-        return thread.run(self.read_async(requests, timeout_seconds=timeout_seconds))
+        try:
+            return thread.run(self.read_async(requests, timeout_seconds=timeout_seconds))
+        except LoopStoppedError:
+            return [client_closed()] * len(requests)
 
     async def read_async(self, requests: Sequence[Read], *, timeout_seconds: float | None) -> list[ReadAnswer]:
         """See `OnlineStore.read_async`."""
@@ -165,7 +168,8 @@ class CassandraReader:
         try:
             plane = await asyncio.to_thread(self._open_plane)
             await anext(plane.until_loop_ends)
-            self._planes[loop] = plane
+            with self._lock:
+                self._planes[loop] = plane
             return plane
         finally:
             self._opening.pop(loop, None)
@@ -188,7 +192,19 @@ class CassandraReader:
         plane = ReadPlane(
             router, consistency=settings.consistency, hedge_seconds=None if hedge is None else hedge / 1000
         )
-        return _Plane(plane, router, _closing(router))
+        return _Plane(plane, router, self._closing(router))
+
+    async def _closing(self, router: RingRouter) -> AsyncGenerator[None]:
+        """Closes connections when the event loop ends: `asyncio.run` closes the generators that it finds suspended."""
+        try:
+            yield
+        finally:
+            router.close()
+            # The generator knows its loop: a weak key is not enough for a plane, which has the generator.
+            with self._lock:
+                for loop, plane in list(self._planes.items()):
+                    if plane.router is router or loop.is_closed():
+                        del self._planes[loop]
 
 
 class _Work:
@@ -250,14 +266,6 @@ def _serialise_key(key: Key, serialisers: tuple[Serialise, ...]) -> _SerialisedK
     parts = [serialise(part) for serialise, part in zip(serialisers, key, strict=True)]
     partition = partition_key(parts)
     return None if partition is None else _SerialisedKey(bound(parts), partition)
-
-
-async def _closing(router: RingRouter) -> AsyncGenerator[None]:
-    """Closes connections when the event loop ends: `asyncio.run` closes the generators that it finds suspended."""
-    try:
-        yield
-    finally:
-        router.close()
 
 
 def _call_in(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:

@@ -47,7 +47,7 @@ class Window:
     This is the rule by which TCP shares a line: several loads, each with a window of its own, end in a fair share.
     """
 
-    def __init__(self, *, start: float = 4, most: int = 32, slow_seconds: float = 1.0) -> None:
+    def __init__(self, *, start: float = 16, most: int = 32, slow_seconds: float = 1.0) -> None:
         """slow_seconds: an answer that took longer is a sign of overload."""
         self._size = start
         self._most = most
@@ -127,7 +127,8 @@ class Sender:
 
     def send(self, batch: "Batch") -> None:
         """Send it as soon as the window has room. Raises: the error of an earlier batch that is given up."""
-        self._repeat_until(lambda: self._under_way < self._window.limit)
+        # What waits to be repeated counts too: while a server is overloaded, batches would pile up here instead.
+        self._repeat_until(lambda: self._under_way + len(self._failed) < self._window.limit)
         self._start(_Try(batch, 0, time.monotonic()))
 
     def drain(self) -> None:

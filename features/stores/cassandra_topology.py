@@ -4,8 +4,8 @@ import random
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from cassandra.cluster import Session
 from cassandra.metadata import Murmur3Token
@@ -17,8 +17,17 @@ from features.stores.wire.plane import Router
 _REFRESH_SECONDS = 1.0
 
 
+class _Ring(NamedTuple):
+    """What is known at one moment. tokens: sorted, owners: beside them; both empty where none is known, or needed."""
+
+    live: tuple[Address, ...] = ()
+    down: frozenset[Address] = frozenset()
+    tokens: Sequence[int] = ()
+    owners: Sequence[tuple[Address, ...]] = ()
+
+
 class DriverTopology:
-    """The ring as the driver sees it, read anew each second. Safe to use from threads."""
+    """The ring as the driver sees it, looked at anew each second. Safe to use from threads."""
 
     def __init__(self, session: Session, *, keyspace: str, datacenter: str) -> None:
         self._cluster = session.cluster
@@ -26,45 +35,60 @@ class DriverTopology:
         self._datacenter = datacenter
         self._lock = threading.Lock()
         self._read_at = float("-inf")
-        self._live: tuple[Address, ...] = ()
-        self._tokens: list[int] = []
-        self._owners: list[tuple[Address, ...]] = []
+        # Replaced as a whole: threads must not meet the tokens of one ring beside the owners of another.
+        self._ring = _Ring()
+        self._seen: tuple[object, ...] = ()
 
     def live(self) -> tuple[Address, ...]:
-        """The datacenter's nodes, those that are up first."""
-        self._refresh()
-        return self._live
+        """The datacenter's nodes, those that are up first: the same object until something changes."""
+        return self._refreshed().live
+
+    def down(self) -> frozenset[Address]:
+        """Those of them that the driver knows to be down."""
+        return self._refreshed().down
 
     def owners(self, routing_key: bytes) -> tuple[Address, ...]:
         """The replicas of a partition key in the datacenter; empty where the ring is not known."""
-        self._refresh()
-        tokens = self._tokens
+        ring = self._refreshed()
+        tokens = ring.tokens
         if not tokens:
             return ()
         at = bisect_left(tokens, Murmur3Token.hash_fn(routing_key))
-        return self._owners[at if at < len(tokens) else 0]
+        return ring.owners[at if at < len(tokens) else 0]
+
+    def _refreshed(self) -> _Ring:
+        if time.monotonic() >= self._read_at + _REFRESH_SECONDS:
+            with self._lock:
+                if time.monotonic() >= self._read_at + _REFRESH_SECONDS:
+                    self._refresh()
+                    self._read_at = time.monotonic()
+        return self._ring
 
     def _refresh(self) -> None:
-        if time.monotonic() < self._read_at + _REFRESH_SECONDS:
+        metadata = self._cluster.metadata
+        local = [host for host in metadata.all_hosts() if host.datacenter in (None, self._datacenter)]
+        local.sort(key=lambda host: host.is_up is False)
+        token_map = metadata.token_map if len(local) > 1 else None
+        replicas = None
+        if token_map is not None:
+            # The driver makes it when it is first asked for, and a new one at each change.
+            token_map.rebuild_keyspace(self._keyspace, build_if_absent=True)
+            replicas = token_map.tokens_to_hosts_by_ks.get(self._keyspace)
+        # Objects that are the same are not compared any further.
+        seen = (*((_address(host), host.datacenter, host.is_up) for host in local), token_map, replicas)
+        if seen == self._seen:
             return
-        with self._lock:
-            if time.monotonic() < self._read_at + _REFRESH_SECONDS:
-                return
-            metadata = self._cluster.metadata
-            local = [host for host in metadata.all_hosts() if host.datacenter in (None, self._datacenter)]
-            self._live = tuple(_address(host) for host in sorted(local, key=lambda host: host.is_up is False))
-            self._tokens, self._owners = self._ring(metadata) if len(local) > 1 else ([], [])
-            self._read_at = time.monotonic()
+        ring = token_map.ring if token_map is not None and replicas else ()
+        self._ring = _Ring(
+            live=tuple(_address(host) for host in local),
+            down=frozenset(_address(host) for host in local if host.is_up is False),
+            tokens=[token.value for token in ring],
+            owners=[self._local(replicas.get(token, ())) for token in ring] if replicas else (),
+        )
+        self._seen = seen
 
-    def _ring(self, metadata: Any) -> tuple[list[int], list[tuple[Address, ...]]]:
-        ring = metadata.token_map
-        if ring is None:
-            return [], []
-        owners = []
-        for token in ring.ring:
-            hosts = ring.get_replicas(self._keyspace, token)
-            owners.append(tuple(_address(host) for host in hosts if host.datacenter == self._datacenter))
-        return [token.value for token in ring.ring], owners
+    def _local(self, hosts: Iterable[Any]) -> tuple[Address, ...]:
+        return tuple(_address(host) for host in hosts if host.datacenter == self._datacenter)
 
 
 class RingRouter(Router):
@@ -76,19 +100,23 @@ class RingRouter(Router):
         self._nodes: dict[Address, Node] = {}
         self._live: tuple[Address, ...] = ()
         self._live_nodes: Sequence[Node] = ()
+        self._closed = False
 
     def nodes(self) -> Sequence[Node]:
         """See `Router.nodes`."""
         live = self._topology.live()
         if live is not self._live:
             self._live, self._live_nodes = live, [self._node(address) for address in live]
+            down = self._topology.down()
+            for node in self._nodes.values():
+                node.is_up = node.address not in down
         return self._live_nodes
 
     def replicas(self, routing_key: bytes) -> Sequence[Node]:
-        """See `Router.replicas`: the one with the least under way first, so that a slow node is spared."""
+        """See `Router.replicas`: who may answer, is up, has the least under way comes first: slow nodes are spared."""
         found = [self._node(address) for address in self._topology.owners(routing_key)] or list(self.nodes())
         random.shuffle(found)
-        return sorted(found, key=lambda node: node.load)
+        return sorted(found, key=_reluctance)
 
     def owner(self, routing_key: bytes) -> Address | None:
         """The first replica of a key; None where the ring is not known, or is one node."""
@@ -96,7 +124,8 @@ class RingRouter(Router):
         return owners[0] if owners else None
 
     def close(self) -> None:
-        """Give up all connections."""
+        """Give up all connections, for good."""
+        self._closed = True
         for node in self._nodes.values():
             node.close()
 
@@ -104,7 +133,13 @@ class RingRouter(Router):
         node = self._nodes.get(address)
         if node is None:
             node = self._nodes[address] = self._open_node(address)
+            if self._closed:
+                node.close()
         return node
+
+
+def _reluctance(node: Node) -> tuple[bool, bool, int]:
+    return not node.may_answer, not node.is_up, node.load
 
 
 def _address(host: Any) -> Address:

@@ -1,5 +1,6 @@
 """What the executors of a load do: Arrow batches in, acknowledged statements out."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from features.stores.cassandra_writer import Writer
 
+logger = logging.getLogger(__name__)
+
 ERROR = "_error"
 OUTCOME = f"rows bigint, deleted bigint, {ERROR} string"
 
@@ -28,6 +31,7 @@ class WritePlan:
     """All that an executor needs to write one table: plain data, so that it can be sent there.
 
     keys, columns: name and type, in the order in which statements bind them; columns are all of a row, keys included.
+    now: when `_ttl_seconds` are counted from, in seconds since 1970; None: from the write of each batch.
     """
 
     settings: OnlineSettings
@@ -38,10 +42,11 @@ class WritePlan:
     keys: tuple[tuple[str, DType], ...]
     columns: tuple[tuple[str, DType], ...]
     timestamp: int
+    now: int | None = None
 
 
-def plan_write(view: AppliedView, settings: OnlineSettings, *, position: int) -> WritePlan:
-    """The plan of a write into a view's table at a log position."""
+def plan_write(view: AppliedView, settings: OnlineSettings, *, position: int, now: int | None = None) -> WritePlan:
+    """The plan of a write into a view's table at a log position. now: see `WritePlan`."""
     types = dict(view.join_keys) | {cql.EVENT: DType.TIMESTAMP, cql.CREATED: DType.TIMESTAMP}
     types |= {feature.name: feature.dtype for feature in view.features}
     return WritePlan(
@@ -53,6 +58,7 @@ def plan_write(view: AppliedView, settings: OnlineSettings, *, position: int) ->
         keys=tuple(view.join_keys.items()),
         columns=tuple((name, types[name]) for name in cql.table_columns(view)),
         timestamp=cql.write_timestamp(position),
+        now=now,
     )
 
 
@@ -94,12 +100,20 @@ def read_keys(plan: WritePlan, ranges: "Iterable[pa.RecordBatch]") -> "Iterator[
 
 
 def _scan(session: Session, plan: WritePlan, low: int, high: int) -> Iterator[list[list[Any]]]:
-    """The key columns of each page of a token range."""
+    """The key columns of each page of a token range.
+
+    A row that someone wrote without an event time has no write time to judge by: the wall clock beside its values would
+    win over a deletion anyway, so it is left out, and told.
+    """
     readers = [read_value(dtype) for _, dtype in plan.keys]
     try:
         result = session.execute(session.prepare(plan.select_keys), (low, high))
         while True:
-            rows = [row for row in result.current_rows if row[-1] <= plan.timestamp]
+            page = result.current_rows
+            rows = [row for row in page if row[-1] is not None and row[-1] <= plan.timestamp]
+            foreign = sum(row[-1] is None for row in page)
+            if foreign:
+                logger.warning("rows without an event time stay", extra={"table": plan.table, "rows": foreign})
             yield [[read(row[at]) for row in rows] for at, read in enumerate(readers)]
             if not result.has_more_pages:
                 return

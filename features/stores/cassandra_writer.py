@@ -1,5 +1,6 @@
 """Rows of Arrow into one table: encoded, grouped by replica, batched and sent."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -52,6 +53,8 @@ class Writer:
 
         Raises: OnlineStoreError: a row does not fit, or a batch was given up, perhaps of an earlier call.
         """
+        if self._plan.now is not None:
+            batch = _aged(batch, int(time.time()) - self._plan.now)
         gone = gone_rows(batch)
         self._put(batch.filter(pc.invert(gone)))
         self.delete(batch.filter(gone))
@@ -97,6 +100,16 @@ class Writer:
             yield
         except FAILURES as exc:
             raise explain(exc, self._plan.settings) from exc
+
+
+def _aged(batch: pa.RecordBatch, seconds: int) -> pa.RecordBatch:
+    """The rows so many seconds later: the server counts a TTL from the write. Those too long to have one stay so."""
+    ttls = batch[TTL_SECONDS]
+    # Not younger: an executor's clock may be behind.
+    left = pc.subtract(ttls, pa.scalar(max(0, seconds), pa.int32()))
+    aged = pc.if_else(pc.greater(ttls, MAX_TTL_SECONDS), ttls, left)
+    place = batch.schema.get_field_index(TTL_SECONDS)
+    return batch.set_column(place, batch.schema.field(place), aged)
 
 
 def _ttl(seconds: pa.Array) -> Cells:

@@ -92,6 +92,11 @@ class MemoryStore(OnlineStore):
                 )
         return is_new
 
+    def exists(self, view: AppliedView) -> bool:
+        """Whether the view's table is there."""
+        with self._lock:
+            return view.online_table in self._tables
+
     def drop(self, view: AppliedView) -> bool:
         """Remove the view's table; whether it was there."""
         with self._lock:

@@ -4,7 +4,7 @@ import ipaddress
 
 from features.config import OnlineSettings
 from features.errors import OnlineStoreError
-from features.stores.wire import frames
+from features.stores.wire import connection, frames
 from features.stores.wire.connection import Lost
 from features.stores.wire.frames import ServerError
 from features.stores.wire.plane import Outcome, Refused
@@ -17,6 +17,8 @@ def explain_outcome(outcome: Outcome, settings: OnlineSettings, *, table: str) -
     match outcome:
         case None:
             return OnlineStoreError(f"{name} at {where} did not answer in time; it may be overloaded, or down")
+        case Lost(reason=connection.CLIENT_CLOSED):
+            return client_closed()
         case Lost(reason=reason):
             return unreachable(settings, reason)
         case Refused(message=message):
@@ -43,6 +45,11 @@ def unreachable(settings: OnlineSettings, why: str) -> OnlineStoreError:
     """The error of a cluster that does not answer, for a reason in a few words."""
     where = ", ".join(f"{host}:{settings.port}" for host in settings.hosts)
     return OnlineStoreError(f"Cassandra at {where} does not answer: {why}; {_remedy(settings)}")
+
+
+def client_closed() -> OnlineStoreError:
+    """The error of a read that `close` overtook."""
+    return OnlineStoreError("the client was closed while it read; close it once nothing reads any more")
 
 
 def _remedy(settings: OnlineSettings) -> str:

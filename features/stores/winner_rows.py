@@ -2,13 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from features.stores.base import DELETE, TTL_SECONDS, Evidence, Task, WinnerRows
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
     from pyspark.sql import DataFrame
+
+    Floats = np.ndarray[Any, np.dtype[np.float64]]
+    Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 # Rows that each task, and then each load, keeps to be read back.
 SAMPLE = 100
@@ -18,10 +23,14 @@ EVIDENCE = "_given bigint, _sample binary"
 
 @dataclass(frozen=True)
 class FrameRows:
-    """Rows that Spark computes. tasks: at most so many; None: as many as the frame has partitions."""
+    """Rows that Spark computes.
+
+    tasks: at most so many; None: as many as the frame has partitions. now: see `moment_of`.
+    """
 
     frame: "DataFrame"
     tasks: int | None = None
+    now: datetime | None = None
 
     def to_frame(self) -> "DataFrame":
         """The rows, in any order."""
@@ -44,14 +53,23 @@ class _Renamed:
         return self.then(batch.rename_columns(list(self.names)) for batch in batches)
 
 
-def as_rows(rows: "DataFrame | WinnerRows") -> WinnerRows:
-    """A frame as rows that Spark computes; rows as they are."""
+def as_rows(rows: "DataFrame | WinnerRows", *, now: datetime | None = None) -> WinnerRows:
+    """A frame as rows that Spark computes; rows as they are. now: when a frame's `_ttl_seconds` are counted from."""
     from pyspark.sql import DataFrame
 
     if not isinstance(rows, DataFrame):
         return rows
     # Each task connects, or starts a process, by itself, and 200 nearly empty ones would do little else.
-    return FrameRows(rows, tasks=2 * rows.sparkSession.sparkContext.defaultParallelism)
+    return FrameRows(rows, tasks=2 * rows.sparkSession.sparkContext.defaultParallelism, now=now)
+
+
+def moment_of(rows: WinnerRows) -> int:
+    """When `_ttl_seconds` of rows are counted from, in seconds since 1970: their `now`, or this moment without one.
+
+    A load may write long after it was planned, and no row may outlive its end by that.
+    """
+    now: datetime | None = getattr(rows, "now", None)
+    return int((now or datetime.now(UTC)).timestamp())
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,41 +90,74 @@ class Witness:
 
 
 class _Seen:
-    """Rows are thinned as they pass: of a task of many batches, those of the later ones count as much."""
+    """Keeps a sample of rows as they pass, each row as likely as any other.
 
-    def __init__(self) -> None:
+    Each draws a number, and the rows of the SAMPLE smallest numbers stay.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
         import numpy as np
 
         self.rows = 0
         self._kept: list[pa.RecordBatch] = []
-        self._random = np.random.default_rng()
+        self._numbers = np.empty(0)
+        # Greater numbers are not among the smallest ones any more.
+        self._bound = 1.0
+        self._random = np.random.default_rng(seed)
 
     def watch(self, batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
         """The same batches."""
-        import numpy as np
-        import pyarrow as pa
-
         for batch in batches:
-            if batch.num_rows:
-                self.rows += batch.num_rows
-                # As many as the batch's share of all rows so far: the sample stays about even.
-                share = min(batch.num_rows, max(1, SAMPLE * batch.num_rows // self.rows))
-                chosen = np.sort(self._random.choice(batch.num_rows, share, replace=False))
-                self._kept.append(batch.take(pa.array(chosen)))
+            self.rows += batch.num_rows
+            self._draw(batch)
             yield batch
 
     def packed(self) -> bytes | None:
-        """The sample as an Arrow stream; None without rows."""
+        """The sample as an Arrow stream, in random order; None without rows."""
         import pyarrow as pa
 
         if not self._kept:
             return None
-        table = pa.Table.from_batches(self._kept)
-        chosen = self._random.choice(table.num_rows, min(SAMPLE, table.num_rows), replace=False)
+        self._thin()
         sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, table.schema) as stream:
-            stream.write_table(table.take(pa.array(chosen)))
+        with pa.ipc.new_stream(sink, self._kept[0].schema) as stream:
+            for batch in self._kept:
+                stream.write_batch(batch)
         return bytes(sink.getvalue())
+
+    def _draw(self, batch: "pa.RecordBatch") -> None:
+        import numpy as np
+        import pyarrow as pa
+
+        numbers = self._random.random(batch.num_rows)
+        chosen = _smallest(numbers)
+        chosen = chosen[numbers[chosen] < self._bound]
+        if not len(chosen):
+            return
+        self._kept.append(batch.take(pa.array(chosen)))
+        self._numbers = np.append(self._numbers, numbers[chosen])
+        # Not for each batch: rows are copied.
+        if len(self._numbers) > 2 * SAMPLE:
+            self._thin()
+
+    def _thin(self) -> None:
+        import pyarrow as pa
+
+        chosen = _smallest(self._numbers)
+        table = pa.Table.from_batches(self._kept).take(pa.array(chosen))
+        self._kept = table.combine_chunks().to_batches()
+        self._numbers = self._numbers[chosen]
+        if len(chosen) == SAMPLE:
+            self._bound = float(self._numbers[-1])
+
+
+def _smallest(numbers: "Floats") -> "Ints":
+    """The places of the SAMPLE smallest numbers, ascending by number."""
+    import numpy as np
+
+    places = np.argpartition(numbers, SAMPLE)[:SAMPLE] if len(numbers) > SAMPLE else np.arange(len(numbers))
+    found: Ints = places[np.argsort(numbers[places])]
+    return found
 
 
 def gone_rows(rows: "pa.RecordBatch | pa.Table") -> Any:

@@ -25,7 +25,7 @@ from features.stores.cassandra_batches import batches_of, by_node, constant, enc
 from features.stores.cassandra_sending import FAILURES, Sender, Window
 from features.stores.cassandra_session import connect
 from features.stores.cassandra_transport import BatchTransport
-from features.stores.cassandra_write import plan_write, write_rows
+from features.stores.cassandra_write import plan_write, read_keys, write_rows
 from features.stores.cells import encode_column
 from features.stores.tokens import partition_keys, tokens
 from tests.applied_views import applied_view
@@ -175,6 +175,36 @@ def test_tokens_equal_the_servers(session, settings):
         names = ", ".join(keys)
         stored = session.execute(f"SELECT token({names}), {names} FROM {settings.keyspace}.{view.online_table}")
         assert {tuple(row[1:]): row[0] for row in stored} == expected
+
+
+def test_a_row_written_by_hand_without_an_event_time_is_no_stray_and_stops_no_full_load(session, settings, caplog):
+    view = applied_view("by_hand")
+    table = f"{settings.keyspace}.{view.online_table}"
+    session.execute(cql.create_table(settings.keyspace, view))
+    written(view, settings, [rows_of(view, {"customer": ["a"], "amount": [1.0]})])
+    session.execute(f"INSERT INTO {table} (customer, amount) VALUES ('b', 2.0)")
+
+    ranges = pa.record_batch({"low": pa.array([-(2**63)]), "high": pa.array([2**63 - 1])})
+    found = [row for page in read_keys(plan_write(view, settings, position=1), [ranges]) for row in page.to_pylist()]
+
+    assert found == [{"customer": "a", "_error": None}]
+    assert [record.rows for record in caplog.records if record.name.endswith("cassandra_write")] == [1]
+
+
+def test_a_row_that_is_written_late_ends_when_it_was_to_end(session, settings):
+    view = applied_view("late")
+    session.execute(cql.create_table(settings.keyspace, view))
+    plan = plan_write(view, settings, position=1, now=int(time.time()) - 600)
+    rows = rows_of(view, {"customer": ["a", "b", "c"], "amount": [1.0] * 3}, _ttl_seconds=[1000, 500, None])
+
+    (answer,) = write_rows(plan, [rows])
+
+    assert answer.to_pylist() == [{"rows": 2, "deleted": 1, "_error": None}]
+    found = session.execute(f"SELECT customer, TTL(amount) FROM {settings.keyspace}.{view.online_table}")
+    ttls = {row[0]: row[1] for row in found}
+    assert set(ttls) == {"a", "c"}
+    assert ttls["c"] is None
+    assert 300 < ttls["a"] <= 400
 
 
 def test_batches_that_a_server_finds_too_large_are_split(strict_session, strict, strict_node):

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 KEYS = 200
+# Far below the 10 s that reads of three nodes are given, and above what a busy machine makes of the hedge of 50 ms.
+PROMPT_SECONDS = 5
 VIEWS = [
     applied_view(f"read_{number}", keys={"id": DType.INT64}, features={"a": DType.FLOAT64, "b": DType.STRING})
     for number in range(3)
@@ -133,7 +135,7 @@ def test_a_restarted_node_is_read_again_without_a_new_client(tmp_path):
         begun = time.monotonic()
         (down,) = store.read([ask(VIEWS[0], range(5))], timeout_seconds=1)
         assert isinstance(down, OnlineStoreError)
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < PROMPT_SECONDS
         node.start()
         deadline = time.monotonic() + 30
         while isinstance(store.read([ask(VIEWS[0], range(5))])[0], OnlineStoreError):
@@ -145,19 +147,23 @@ def test_a_restarted_node_is_read_again_without_a_new_client(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def replicated(cassandra_cluster: "CassandraCluster") -> Iterator[CassandraStore]:
-    """A store of three replicas, its rows on all of them."""
-    settings = OnlineSettings(
+def three_nodes(cassandra_cluster: "CassandraCluster") -> OnlineSettings:
+    return OnlineSettings(
         hosts=cassandra_cluster.hosts,
         port=cassandra_cluster.status()[0].port,
         keyspace="replicated",
         replication=3,
         consistency="LOCAL_QUORUM",
     )
-    store = CassandraStore(settings)
+
+
+@pytest.fixture(scope="module")
+def replicated(three_nodes: OnlineSettings) -> Iterator[CassandraStore]:
+    """A store of three replicas, its rows on all of them."""
+    store = CassandraStore(three_nodes)
     for view in VIEWS:
         store.create(view)
-        put_rows(settings, view)
+        put_rows(three_nodes, view)
     yield store
     store.close()
 
@@ -184,18 +190,20 @@ def test_a_node_that_is_killed_costs_no_answer(cassandra_cluster, replicated):
         cassandra_cluster.restart(2)
         cassandra_cluster.await_ready()
 
-    assert max(taken) < 10
+    assert max(taken) < PROMPT_SECONDS
 
 
-def test_a_node_that_hangs_is_gone_around(cassandra_cluster, replicated):
-    """A stopped process keeps its connections, and answers nothing: only asking elsewhere helps."""
+def test_a_node_that_hangs_is_gone_around(cassandra_cluster, three_nodes, replicated):
+    """A stopped process keeps its connections, accepts new ones, and answers nothing: only asking elsewhere helps."""
     read_for(replicated, 1)
     pid = cassandra_cluster.status()[1].pid
+    opened = CassandraStore(three_nodes)
     os.kill(pid, signal.SIGSTOP)
     try:
-        taken = read_for(replicated, 6)
+        taken = read_for(replicated, 6) + read_for(opened, 3)
     finally:
+        opened.close()
         os.kill(pid, signal.SIGCONT)
         cassandra_cluster.await_ready()
 
-    assert max(taken) < 10
+    assert max(taken) < PROMPT_SECONDS

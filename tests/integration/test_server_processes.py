@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -81,6 +82,18 @@ def test_a_long_body_is_refused_before_it_is_read(server: Server) -> None:
     assert time.monotonic() - begun < 20
     endless = httpx.post(f"{server.url}/get-online-features", content=(b"x" * 50_000 for _ in range(2000)), timeout=30)
     assert endless.status_code == 413
+
+
+def test_headers_that_are_long_or_late_end_the_connection(server: Server) -> None:
+    address = (httpx.URL(server.url).host, httpx.URL(server.url).port)
+    with socket.create_connection(address, timeout=60) as slow, socket.create_connection(address, timeout=60) as long:
+        slow.sendall(b"GET /health HTTP/1.1\r\nx-first: 1\r\n")
+        with suppress(ConnectionError):
+            long.sendall(b"GET /health HTTP/1.1\r\nx-long: " + b"x" * 1_000_000 + b"\r\n\r\n")
+        with suppress(ConnectionError):
+            assert b"400 Bad Request" in long.recv(65536)
+        assert slow.recv(65536) == b""
+    assert server.get("/health").status_code == 200
 
 
 def test_ten_thousand_keys_are_refused(server: Server) -> None:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +35,7 @@ from features.stores.memory import MemoryRow, MemoryStore
 from features.stores.sstables.child import Table
 from features.stores.sstables.routes import BulkTools, ImportRoute, Route, decide
 from features.stores.sstables.task import SSTablePlan, write_sstables
+from features.stores.winner_rows import as_rows
 from tests.applied_views import SPEND, applied_view
 from tests.integration.test_cassandra_store import CREATED, EVENT, KEYS, VALUES, exact
 
@@ -215,6 +218,28 @@ def test_ends_deletions_and_nulls_are_stored_as_by_cql(store, session, settings,
     assert contents[0] == contents[1] == [None, None, 3.0, None, 5.0]
 
 
+def test_a_row_that_is_written_late_ends_when_it_was_to_end(store, session, settings, route):
+    view = applied_view("late_files", features={"amount": DType.FLOAT64})
+    store.create(view)
+    plan = replace(sstable_plan(view, settings, route, 1), now=int(time.time()) - 600)
+    ttls = {"a": 1000, "b": 500, "c": None}
+    rows = [{"customer": key, "amount": 1.0, "_ttl_seconds": ttl} for key, ttl in ttls.items()]
+    (outcome,) = write_sstables(plan, batches(view, rows))
+    assert outcome.to_pylist() == [{"rows": 3, "deleted": 0, "_error": None}]
+    found = stored(session, settings, view)
+    assert set(found) == {(exact(key),) for key in "ac"}
+    assert 300 < found[exact("a"),][2][1] <= 400
+
+
+def test_a_table_is_known_to_be_there_or_not(store):
+    view = applied_view("come_and_gone")
+    assert not store.exists(view)
+    store.create(view)
+    assert store.exists(view)
+    store.drop(view)
+    assert not store.exists(view)
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> list[tuple[int, str, list[dict[str, Any]]]]:
     """Loads of many keys each, at some positions, by either path, in any order, some twice."""
@@ -382,6 +407,18 @@ def test_spark_writes_a_frame_by_either_path_and_tells_what_it_was_given(spark, 
         assert (written.rows, written.deleted, written.evidence.rows) == (900, 100, 1_000)
         assert 0 < written.evidence.sample.num_rows <= 100
         assert amounts(store, view, "k8", "k9") == [8.0, None]
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("path", ["sstable", "cql"])
+def test_rows_end_when_they_were_to_end_however_long_ago_that_was_planned(spark, store, session, settings, path):
+    from tests.integration.test_cassandra_store import winners
+
+    view = applied_view(f"planned_{path}", features={"amount": DType.FLOAT64})
+    store.create(view)
+    frame = winners(spark, view, [{"customer": "a", "amount": 1.0, "_ttl_seconds": 1000}])
+    store.write(view, as_rows(frame, now=datetime.now(UTC) - timedelta(seconds=600)), position=1, path=path)
+    assert 300 < stored(session, settings, view)[exact("a"),][2][1] <= 400
 
 
 def test_a_missing_table_is_told_at_once(spark, store):

@@ -1,19 +1,25 @@
 """Loads: what is online is a function of (key, log position), whatever was loaded before."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features import DType, Entity, Feature
+from features.core.applied import AppliedView
 from features.engine.latest import plan_latest
 from features.engine.latest.plan import _frame
-from features.errors import OnlineStoreError
+from features.errors import OnlineStoreError, StorageError
 from features.materialization.compaction import Compactor
 from features.materialization.load import Loader
+from features.stores.base import Written
 from features.stores.delta import FeatureLog, Snapshot
+from features.stores.memory import MemoryStore
+from features.stores.winner_rows import moment_of
 from tests.builders import Workshop, apply_view, at, make_view, payments_source, write_payments
 from tests.logs import write_log
 from tests.strategies import logs
@@ -135,13 +141,178 @@ def test_a_table_that_was_dropped_is_filled_again(workshop: Workshop, source: Pa
     assert (workshop.load(view).rows, workshop.served(view, ("a",), ("b",))) == (2, [(2.0,), (5.0,)])
 
 
+class Failing(MemoryStore):
+    """Tables can be made; rows cannot be written while it is told to fail."""
+
+    fails = True
+
+    def write(self, *args: Any, **options: Any) -> Written:
+        if self.fails:
+            raise OnlineStoreError("no node answers")
+        return super().write(*args, **options)
+
+
+def test_a_lost_table_is_filled_by_the_load_after_one_that_failed(workshop: Workshop, source: Path) -> None:
+    workshop.online = Failing()
+    view = make_view(sources=[payments_source(source)])
+    applied = workshop.apply(view)
+    workshop.build(view, DAY1, DAY3)
+    workshop.online.fails = False
+    workshop.load(view)
+    workshop.online.drop(applied)
+    assert loader_of(workshop).plan(applied).rows == 2
+    workshop.online.fails = True
+    with pytest.raises(OnlineStoreError, match="no node answers"):
+        workshop.load(view)
+    assert workshop.registry.checkpoint(applied, target=workshop.online.target) == 0
+    workshop.online.fails = False
+    assert (workshop.load(view).rows, workshop.served(view, ("a",), ("b",))) == (2, [(2.0,), (5.0,)])
+
+
+def test_a_kill_before_the_table_is_made_again_leaves_no_checkpoint(workshop: Workshop, source: Path) -> None:
+    class Killed(MemoryStore):
+        dies = False
+
+        def create(self, view: AppliedView) -> bool:
+            if self.dies:
+                raise KeyboardInterrupt
+            return super().create(view)
+
+    workshop.online = Killed()
+    view = make_view(sources=[payments_source(source)])
+    applied = workshop.apply(view)
+    workshop.build(view, DAY1, DAY3)
+    workshop.load(view)
+    workshop.online.drop(applied)
+    workshop.online.dies = True
+    with pytest.raises(KeyboardInterrupt):
+        workshop.load(view)
+    assert workshop.registry.checkpoint(applied, target=workshop.online.target) == 0
+
+
+def test_a_first_load_is_no_reset_for_the_audit_log(workshop: Workshop, source: Path) -> None:
+    view = make_view(sources=[payments_source(source)])
+    workshop.apply(view)
+    workshop.build(view, DAY1, DAY2)
+    workshop.load(view)
+    assert not [entry for entry in workshop.registry.audit() if entry.action == "reset checkpoint"]
+
+
+def test_rows_lost_while_the_log_moves_on_are_loaded_by_the_next_load(workshop: Workshop, source: Path) -> None:
+    class Losing(MemoryStore):
+        loses = True
+
+        def write(self, *args: Any, **options: Any) -> Written:
+            written = super().write(*args, **options)
+            if self.loses:
+                for slots in self._tables.values():
+                    slots.clear()
+                workshop.build(view, DAY2, DAY3)
+            return written
+
+    workshop.online = Losing()
+    view = make_view(sources=[payments_source(source)])
+    applied = workshop.apply(view)
+    workshop.build(view, DAY1, DAY2)
+    assert workshop.load(view).rows == 2
+    assert workshop.registry.checkpoint(applied, target=workshop.online.target) == 0
+    workshop.online.loses = False
+    assert (workshop.load(view).rows, workshop.served(view, ("a",), ("b",))) == (2, [(2.0,), (5.0,)])
+    assert workshop.registry.checkpoint(applied, target=workshop.online.target) == 2
+
+
+def test_a_load_behind_another_one_that_runs_at_once_is_no_error(workshop: Workshop, source: Path) -> None:
+    class Overtaken(MemoryStore):
+        overtakes = True
+
+        def write(self, *args: Any, **options: Any) -> Written:
+            written = super().write(*args, **options)
+            if self.overtakes:
+                self.overtakes = False
+                workshop.build(view, DAY2, DAY3)
+                workshop.load(view)
+            return written
+
+    workshop.online = Overtaken()
+    view = make_view(sources=[payments_source(source)])
+    applied = workshop.apply(view)
+    workshop.build(view, DAY1, DAY2)
+    workshop.load(view)
+    assert workshop.registry.checkpoint(applied, target=workshop.online.target) == 2
+    assert workshop.served(view, ("a",), ("b",)) == [(2.0,), (5.0,)]
+
+
+def test_files_without_statistics_are_loaded_not_skipped(workshop: Workshop, source: Path) -> None:
+    view = make_view(sources=[payments_source(source)])
+    workshop.apply(view)
+    workshop.build(view, DAY1, DAY2)
+    workshop.load(view)
+    log = workshop.log(view)
+    workshop.spark.conf.set("spark.databricks.delta.stats.collect", "false")
+    try:
+        workshop.build(view, DAY2, DAY3)
+    finally:
+        workshop.spark.conf.unset("spark.databricks.delta.stats.collect")
+    assert None in [file.rows for file in log.files(log.snapshot()).files]
+    assert (workshop.load(view).rows, workshop.served(view, ("a",))) == (1, [(2.0,)])
+
+
+def test_a_plan_counts_rows_past_their_retention_as_deleted(workshop: Workshop, source: Path) -> None:
+    view = make_view(sources=[payments_source(source)], lookback=timedelta(days=1), retention=timedelta(days=2))
+    applied = workshop.apply(view)
+    workshop.build(view, DAY1, DAY2)
+    plan = loader_of(workshop).plan(applied)
+    assert (plan.rows, plan.deleted) == (0, 2)
+
+
+def test_a_log_that_tasks_cannot_read_is_told_in_a_sentence(
+    workshop: Workshop, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = make_view(sources=[payments_source(source)])
+    applied = workshop.apply(view)
+    workshop.build(view, DAY1, DAY2)
+
+    def plan_then_vacuum(*args: Any, **options: Any) -> Any:
+        latest = plan_latest(*args, **options)
+        for file in Path(workshop.log(view).path).glob("*.parquet"):
+            file.unlink()
+        return latest
+
+    monkeypatch.setattr("features.materialization.load.plan_latest", plan_then_vacuum)
+    told = r"^the log of last_payment@1 cannot be read: .*\.parquet.*; if its files were vacuumed .*, load again$"
+    with pytest.raises(StorageError, match=told):
+        workshop.load(view)
+    monkeypatch.undo()
+    assert workshop.registry.checkpoint(applied, target=workshop.online.target) == 0
+
+
+def test_what_spark_cannot_count_is_told_in_a_sentence(
+    workshop: Workshop, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = make_view(sources=[payments_source(source)])
+    applied = workshop.apply(view)
+    workshop.build(view, DAY1, DAY2)
+
+    def plan_broken(*args: Any, **options: Any) -> Any:
+        latest = plan_latest(*args, **options)
+        return replace(latest, keys=latest.keys.selectExpr("raise_error('no disk left') AS _delete"))
+
+    monkeypatch.setattr("features.materialization.load.plan_latest", plan_broken)
+    with pytest.raises(StorageError, match=r"^counting the keys of last_payment@1 failed: .*no disk left"):
+        loader_of(workshop).plan(applied)
+
+
+def loader_of(workshop: Workshop) -> Loader:
+    return Loader(
+        spark=workshop.spark, registry=workshop.registry, warehouse=workshop.warehouse, online=workshop.online
+    )
+
+
 def test_a_plan_counts_keys_and_writes_nothing(workshop: Workshop, source: Path) -> None:
     view = make_view(sources=[payments_source(source)])
     applied = workshop.apply(view)
     workshop.build(view, DAY1, DAY2)
-    loader = Loader(
-        spark=workshop.spark, registry=workshop.registry, warehouse=workshop.warehouse, online=workshop.online
-    )
+    loader = loader_of(workshop)
     plan = loader.plan(applied)
     assert (plan.rows, plan.deleted, plan.files, plan.position, plan.checkpoint) == (2, 0, 1, 1, 0)
     assert (plan.path, plan.engine, plan.bytes > 0) == ("memory", "native", True)
@@ -217,3 +388,4 @@ def test_tasks_that_read_files_find_the_rows_that_spark_finds(
     wanted = {tuple(row[:3]): None if row[2] else tuple(row[3:]) for row in spark.select(*columns).collect()}
     assert native.engine == "native"
     assert found == wanted
+    assert moment_of(native.rows) == now.timestamp()

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
+# Of a row in a file without statistics. Rather too few: too many ranges of keys cost less than too large ones.
+_ROW_BYTES = 8
+
 
 @dataclass(frozen=True, kw_only=True)
 class Latest:
@@ -34,6 +37,7 @@ class Latest:
         size: how much that can be at most, by the statistics of the log's files.
         files: how many of them are read.
         engine: "native": tasks read them by themselves; "spark", and why.
+        now: when `_ttl_seconds` are counted from.
     """
 
     rows: WinnerRows
@@ -41,6 +45,7 @@ class Latest:
     size: LoadSize
     files: int
     engine: str
+    now: datetime
 
 
 def plan_latest(
@@ -61,13 +66,13 @@ def plan_latest(
         frame = _frame(log, snapshot, view, after=after, now=now)
         keys = frame.select(*(f"`{key}`" for key in view.join_keys), DELETE)
         engine = f"spark, because {listed.obstacle}"
-        return Latest(rows=as_rows(frame), keys=keys, size=size, files=len(files), engine=engine)
+        return Latest(rows=as_rows(frame, now=now), keys=keys, size=size, files=len(files), engine=engine, now=now)
     try:
         ranges = cut_ranges(
             ParquetFiles(files),
             view.join_keys,
             cores=spark.sparkContext.defaultParallelism,
-            rows=sum(file.rows or 0 for file in files),
+            rows=sum(map(_rows_of, files)),
         )
     except OSError as exc:
         raise StorageError(f"the log of {view.reference} cannot be read: {exc}; load again") from exc
@@ -84,10 +89,10 @@ def plan_latest(
         else Expiry(retention=duration_micros(view.retention), now=to_micros(now)),
     )
     types = {key: dtype.spark for key, dtype in view.join_keys.items()}
-    keys = _NativeRows(spark, replace(task, only_keys=True), types | {DELETE: "boolean"}).to_frame()
+    keys = _NativeRows(spark, replace(task, only_keys=True), types | {DELETE: "boolean"}, now).to_frame()
     types |= {EVENT: "timestamp", CREATED: "timestamp", **{f.name: f.dtype.spark for f in view.features}}
-    rows = _NativeRows(spark, task, types | {DELETE: "boolean", TTL_SECONDS: "int"})
-    return Latest(rows=rows, keys=keys, size=size, files=len(files), engine="native")
+    rows = _NativeRows(spark, task, types | {DELETE: "boolean", TTL_SECONDS: "int"}, now)
+    return Latest(rows=rows, keys=keys, size=size, files=len(files), engine="native", now=now)
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,7 @@ class _NativeRows:
     spark: "SparkSession"
     task: LatestTask
     types: dict[str, str]
+    now: datetime
 
     def to_frame(self) -> "DataFrame":
         """See `WinnerRows.to_frame`."""
@@ -120,9 +126,17 @@ class _Chain:
 
 
 def _size(files: Sequence[LogFile], after: int) -> LoadSize:
-    """Of an incremental load no more keys can be touched than its new files have rows."""
+    """Of an incremental load no more keys can be touched than its new files have rows.
+
+    Without rows there is nothing to load: a file that may hold some counts as one row at least.
+    """
     new = [file for file in files if file.may_hold(SEQ, low=after + 1)] if after else list(files)
-    return LoadSize(rows=sum(file.rows or 0 for file in new), bytes=sum(file.size for file in new))
+    return LoadSize(rows=sum(map(_rows_of, new)), bytes=sum(file.size for file in new))
+
+
+def _rows_of(file: LogFile) -> int:
+    """How many rows a file holds, or, where nobody counted them, what it may hold by its bytes."""
+    return file.rows if file.rows is not None else max(1, file.size // _ROW_BYTES)
 
 
 def _frame(log: FeatureLog, snapshot: Snapshot, view: AppliedView, *, after: int, now: datetime) -> "DataFrame":

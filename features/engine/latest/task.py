@@ -171,9 +171,11 @@ class _Reader:
     def values(self, addresses: "Ints", is_gone: "Flags") -> "Iterator[pa.Table]":
         """The rows at ascending addresses; is_gone: beside each, whether its key is to be deleted."""
         task = self._task
-        names = [*task.keys] if task.only_keys else [*task.keys, EVENT, CREATED, *task.features]
+        others = (EVENT, CREATED, *task.features)
+        if task.only_keys:
+            others = () if task.expiry is None else (EVENT,)
         at = 0
-        for part in self._files.take_at(addresses, names):
+        for part in self._files.take_at(addresses, [*task.keys, *others]):
             yield self._finish(part, is_gone[at : at + part.num_rows])
             at += part.num_rows
 
@@ -181,13 +183,13 @@ class _Reader:
         """The rows with the columns that tell a store what to do with them."""
         import pyarrow as pa
 
-        if self._task.only_keys:
-            return table.append_column(DELETE, pa.array(is_gone))
         seconds = pa.nulls(table.num_rows, pa.int32())
         if self._task.expiry is not None:
             left = self._task.expiry.seconds_left(micros_of(table[EVENT]))
             is_gone = is_gone | (left <= 0)
             seconds = pa.array(np.minimum(left, MAX_TTL_SECONDS).astype(np.int32), mask=left > MAX_TTL_SECONDS)
+        if self._task.only_keys:
+            return table.select(list(self._task.keys)).append_column(DELETE, pa.array(is_gone))
         return table.append_column(DELETE, pa.array(is_gone)).append_column(TTL_SECONDS, seconds)
 
     def _in_range(self, bounds_of: Any) -> bool:

@@ -74,6 +74,8 @@ class Application:
         self._admission = Admission(most=settings.max_in_flight, target_seconds=settings.queue_target_ms / 1000)
         self._client = serving.client
         self._metrics = Metrics(folder=folder, worker=worker, gauges=self._gauges, client=self._client_counts)
+        # Of a worker whose place this one has taken.
+        self._dropped_before = self._metrics.counts.log_lines_dropped
         reads = FeatureReads(
             serving.client,
             settings=settings,
@@ -148,13 +150,14 @@ class Application:
         return _HEALTHY
 
     async def _ready(self, exchange: Exchange, receive: Receive) -> Answer:
-        up = self._watch.up()
-        answer = ReadyAnswer(ready=all(up.values()), **up)
+        answer = ReadyAnswer(ready=self._watch.is_ready, **self._watch.up())
         return Answer(200 if answer.ready else 503, msgspec.json.encode(answer), JSON)
 
     async def _metrics_text(self, exchange: Exchange, receive: Receive) -> Answer:
         # Names of services and views are for those who have a key.
         self._keys.identify(exchange.api_key)
+        # What is told once must not fall after a worker's end: its successor goes on from what was shared.
+        await asyncio.to_thread(self._metrics.share)
         return Answer(200, expose(*self._metrics.all_workers()), CONTENT_TYPE)
 
     async def _openapi(self, exchange: Exchange, receive: Receive) -> Answer:
@@ -164,7 +167,7 @@ class Application:
         return {name: count for name, count in self._client.counters().items() if name != _CACHE_ROWS}
 
     def _gauges(self) -> Gauges:
-        self._metrics.counts.log_lines_dropped = self._log.dropped
+        self._metrics.counts.log_lines_dropped = self._dropped_before + self._log.dropped
         return Gauges(
             at=time.time(),
             in_flight=self._admission.under_way,

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Raw
 
 from features.core.dtypes import DType
-from features.core.times import EPOCH, from_micros, to_micros
+from features.core.times import from_micros, to_micros
 from features.serving.http.encoding import Columns, TextColumns, encode_columns
 from features.serving.response import EventTimes, OnlineResponse
 
@@ -63,14 +63,14 @@ def read_feast_times(rows: Sequence[dict[str, Any]], types: Mapping[str, DType])
     for name, dtype in types.items():
         if _is_timestamp(dtype):
             for row in rows:
-                if isinstance(row.get(name), int) and not isinstance(row[name], bool):
+                if isinstance(row.get(name), int | float) and not isinstance(row[name], bool):
                     row[name] = _instant(row[name])
 
 
-def _instant(seconds: int) -> datetime | int:
+def _instant(seconds: float) -> datetime | float:
     try:
-        return datetime.fromtimestamp(seconds, EPOCH.tzinfo)
-    except (ValueError, OverflowError, OSError):
+        return from_micros(round(seconds * _SECOND_MICROS))
+    except (ValueError, OverflowError):
         # Beyond the years 1 to 9999 it stays a number, which is no timestamp, and is told to be none.
         return seconds
 

@@ -48,6 +48,9 @@ def read_keys(path: str | Path) -> tuple[ServingKey, ...]:
     except ValidationError as exc:
         reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors(include_input=False))
         raise ConfigError(f"serving.keys_file {path}: {reasons}") from exc
+    except ValueError as exc:
+        # YAML knows times, and does not check them.
+        raise ConfigError(f"serving.keys_file {path} is not valid YAML: {exc}") from exc
 
 
 class KeyRing:

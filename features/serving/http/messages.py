@@ -1,7 +1,7 @@
 """Bodies of requests and answers. What is decoded here is what /openapi.json describes: both come of these classes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import msgspec
@@ -31,6 +31,10 @@ class OnlineRequest(Struct, kw_only=True, forbid_unknown_fields=True):
     allow_partial: Annotated[
         bool, Meta(description="answer what can be read; the rest is UNAVAILABLE, and its views are named")
     ] = False
+    defaults: Annotated[
+        dict[str, Any],
+        Meta(description="column to the value in place of one that is not PRESENT", examples=[{"visits": 0}]),
+    ] = {}
 
 
 class OnlineAnswer(Struct, kw_only=True):
@@ -116,6 +120,7 @@ class Asked:
     full_feature_names: bool = False
     event_timestamps: bool = False
     allow_partial: bool = False
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     feast: bool = False
 
 
@@ -145,6 +150,7 @@ def read_request(body: bytes, *, max_rows: int) -> Asked:
         full_feature_names=asked.full_feature_names,
         event_timestamps=asked.event_timestamps,
         allow_partial=asked.allow_partial,
+        defaults=asked.defaults,
     )
 
 
@@ -161,9 +167,8 @@ def _is_feast(body: bytes) -> bool:
 def _of_feast(asked: FeastRequest, max_rows: int) -> Asked:
     if asked.include_feature_view_version_metadata:
         raise UsageError("include_feature_view_version_metadata is not supported; leave it out")
-    if asked.feature_service is not None and asked.features:
-        raise UsageError("the request has features and a feature_service; give one of them")
-    features = asked.feature_service if asked.feature_service is not None else asked.features
+    # As Feast's server: a service wins, and an empty one is none.
+    features = asked.feature_service or asked.features
     if features is None:
         raise UsageError("the request has neither features nor a feature_service")
     lengths = {name: len(values) for name, values in asked.entities.items()}

@@ -5,6 +5,8 @@ import logging
 import time
 from collections import Counter
 
+import msgspec
+
 from features.config import ServingKey, ServingSettings
 from features.serving.client import OnlineClient
 from features.serving.http.admission import Admission
@@ -15,7 +17,7 @@ from features.serving.http.messages import Asked, read_request
 from features.serving.http.metrics import Metrics
 from features.serving.http.refusals import RefusedRequestError
 from features.serving.http.rendering import ARROW, render
-from features.serving.json_values import read_entity_rows
+from features.serving.json_values import read_defaults, read_entity_rows
 from features.serving.response import OnlineResponse
 
 logger = logging.getLogger(__name__)
@@ -28,6 +30,8 @@ _SHOWN_LENGTH = 200
 _MOST_KNOWN = 1024
 _KNOWN_SECONDS = 10.0
 _PARTIAL_SHARE = 0.9
+# Of defaults, which may stand in each row of an answer.
+_MOST_DEFAULT_BYTES = 32 << 20
 
 
 class FeatureReads:
@@ -81,8 +85,12 @@ class FeatureReads:
         asked = read_request(body, max_rows=self._settings.max_rows)
         exchange.features, exchange.rows = _shown(asked.features), len(asked.entity_rows)
         check_scope(key, asked.features)
+        self._check_given(asked)
         self._check_size(asked, self._known_columns(asked))
-        types = await self._client.given_columns_async(features=asked.features)
+        compiled = await self._client.compiled_async(
+            features=asked.features, full_feature_names=asked.full_feature_names
+        )
+        types = compiled.given_columns
         exchange.service = _service(asked.features)
         if asked.feast:
             read_feast_times(asked.entity_rows, types)
@@ -94,6 +102,7 @@ class FeatureReads:
             # Time is left to tell of what there is.
             timeout_seconds=_PARTIAL_SHARE * (until - time.monotonic()) if asked.allow_partial else None,
             allow_partial=asked.allow_partial,
+            defaults=read_defaults(asked.defaults, compiled.types) if asked.defaults else asked.defaults,
             consumer=f"http:{exchange.caller or exchange.service}",
         )
         self._learn_columns(asked, len(response.features))
@@ -113,6 +122,14 @@ class FeatureReads:
         if len(self._columns) >= _MOST_KNOWN:
             self._columns.clear()
         self._columns[_hashable(asked.features)] = (time.monotonic() + _KNOWN_SECONDS, columns)
+
+    def _check_given(self, asked: Asked) -> None:
+        """The columns of all entity rows come back for each of them, defaults perhaps in each of them."""
+        rows, given = len(asked.entity_rows), len(set().union(*asked.entity_rows))
+        if given > self._settings.max_features or given * rows > self._settings.max_values:
+            raise RefusedRequestError(413, f"the {rows:,} entity rows have {given:,} columns, too many; split it")
+        if asked.defaults and len(msgspec.json.encode(asked.defaults)) * rows > _MOST_DEFAULT_BYTES:
+            raise RefusedRequestError(413, f"the defaults are too long to stand in {rows:,} rows; split it")
 
     def _check_size(self, asked: Asked, columns: int) -> None:
         settings, rows = self._settings, len(asked.entity_rows)

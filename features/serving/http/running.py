@@ -24,6 +24,7 @@ import uvicorn
 
 from features.errors import FeatureStoreError, PlatformError
 from features.serving.http.app import Application, Serving
+from features.serving.http.protocol import BoundedProtocol
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ def _work(open_serving: Opener, place: Place, shutdown_seconds: int, on_start: C
         server = uvicorn.Server(
             uvicorn.Config(
                 application,
-                http="auto",
+                http=BoundedProtocol,
                 loop="auto",
                 ws="none",
                 lifespan="on",

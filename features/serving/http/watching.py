@@ -49,6 +49,7 @@ class Watch:
         self._store = store
         self._reached: dict[str, float] = {}
         self._views: dict[str, AppliedView] = {}
+        self._any: AppliedView | None = None
         # One of its own: a registry that hangs must not take the threads that requests need.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="watch")
         self.loaded: Mapping[str, datetime] = {}
@@ -60,11 +61,23 @@ class Watch:
         now = time.monotonic()
         return {name: now < self._reached.get(name, -1e9) + _LATELY_SECONDS for name in ("registry", "online_store")}
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the store was reached lately, and the registry ever: without it, what was asked before is answered.
+
+        A registry that is away must not have a load balancer take away every server.
+        """
+        return self.up()["online_store"] and "registry" in self._reached
+
     async def watch(self) -> None:
         """Ask, for as long as the server runs."""
         while True:
             await asyncio.sleep(_EVERY_SECONDS)
-            await self.try_once()
+            try:
+                await self.try_once()
+            except Exception:
+                # boundary: nobody waits for this task, and without it /ready would never change again
+                logger.exception("readiness could not be looked at")
 
     async def try_once(self, *, seconds: float = _TRY_SECONDS) -> None:
         """Ask both, each for so long at most; that one was not reached is told to the log, once."""
@@ -80,19 +93,29 @@ class Watch:
             logger.log(level, "not ready" if self._why else "ready", extra={"why": self._why or None})
 
     async def look(self, *, seconds: float = _TRY_SECONDS) -> None:
-        """Ask both once. Raises: RegistryError, OnlineStoreError, TimeoutError: that one was not reached."""
-        async with asyncio.timeout(seconds):
-            self.loaded = await self._beside(partial(self._registry.loads, target=self._store.target))
-            self._reached["registry"] = time.monotonic()
-            view = await self._any_view()
+        """Ask both once, the store also where the registry is away: what was compiled is answered without it.
+
+        Raises: RegistryError, OnlineStoreError, TimeoutError: that one was not reached.
+        """
+        failure: Exception | None = None
+        try:
+            async with asyncio.timeout(seconds):
+                self.loaded = await self._beside(partial(self._registry.loads, target=self._store.target))
+                self._reached["registry"] = time.monotonic()
+                self._any = await self._any_view()
+        except (FeatureStoreError, TimeoutError) as exc:
+            failure = exc
+        view = self._any
         if view is None:
-            raise OnlineStoreError("nothing is loaded into the online store; run `features load`")
+            raise failure or OnlineStoreError("nothing is loaded into the online store; run `features load`")
         read = Read(view=view, features=(view.features[0].name,), keys=(_any_key(view.join_keys.values()),))
         async with asyncio.timeout(seconds):
             for answer in await self._store.read_async([read]):
                 if isinstance(answer, OnlineStoreError):
                     raise answer
         self._reached["online_store"] = time.monotonic()
+        if failure is not None:
+            raise failure
 
     def close(self) -> None:
         """Ask no more."""

@@ -150,7 +150,13 @@ def _compile(java: JavaHome, classes: Path, jar: Path) -> None:
         str(java.executable), "-XX:TieredStopAtLevel=1", "-cp", str(compiler), _COMPILER, "-17", "-nowarn", "-cp",
         os.pathsep.join(map(str, plain)), "-d", str(classes), *map(str, _source_files()),
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise PlatformError(
+            f"the program that writes SSTables was not compiled within {_COMPILE_SECONDS} s; load again when the "
+            "machine has less to do, or set online.load.path to cql"
+        ) from None
     if done.returncode != 0:
         said = " / ".join(done.stderr.strip().splitlines()[:6])
         raise PlatformError(f"the program that writes SSTables does not compile with {java.build}: {said}")

@@ -1,7 +1,7 @@
 """Folders for SSTables on their way: each belongs to a running task, and what killed ones left is removed.
 
-A folder's name holds the host and the pid of its owner, and when that was started, so that neither a later process with
-the same pid nor one of another machine is taken for it.
+A folder's name holds the host, the namespace of pids (a container has its own) and the pid of its owner, and when that
+was started, so that neither a later process with the same pid nor one of another machine or container is taken for it.
 """
 
 import os
@@ -46,19 +46,32 @@ def staged(directory: str | None, keyspace: str, table: str) -> Iterator[Path]:
 
 
 def remove_leftovers(root: Path) -> None:
-    """Delete the folders of this machine's processes that no longer run. Several processes may do it at once."""
+    """Delete the folders of processes of this machine, or container, that no longer run.
+
+    Several processes may do it at once.
+    """
     if not root.is_dir():
         return
+    here = _name_of_pids()
     for folder in root.iterdir():
-        host, _, rest = folder.name.partition("~")
+        pids, _, rest = folder.name.rpartition("~")
         pid, _, _ = rest.partition("-")
-        if host == socket.gethostname() and pid.isdecimal() and not folder.name.startswith(f"{_name_of(int(pid))}-"):
+        if pids == here and pid.isdecimal() and not folder.name.startswith(f"{_name_of(int(pid))}-"):
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def _name_of_pids() -> str:
+    """Host, and the namespace in which a pid names one process; "0" where the system has none."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        namespace = "0"
+    return f"{socket.gethostname()}~{''.join(filter(str.isdecimal, namespace))}"
+
+
 def _name_of(pid: int) -> str:
-    """Host, pid, and the start of the process that has it now, in ticks since the machine's; "ended": there is none."""
-    name = f"{socket.gethostname()}~{pid}"
+    """Whose pids, pid, and start of the process that has it now, in ticks since the machine's; "ended": none has it."""
+    name = f"{_name_of_pids()}~{pid}"
     try:
         # A program's name stands in parentheses and may hold anything, spaces and parentheses too.
         after_name = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2]

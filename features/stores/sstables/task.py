@@ -36,6 +36,7 @@ class SSTablePlan:
         route: the way into Cassandra.
         find_java: see `FindJava`.
         settings: sizes and folders.
+        now: when `_ttl_seconds` are counted from, in seconds since 1970; None: from when a run is encoded.
     """
 
     table: Table
@@ -44,6 +45,7 @@ class SSTablePlan:
     route: Route
     find_java: FindJava
     settings: LoadSettings
+    now: int | None = None
 
 
 @dataclass(slots=True)
@@ -82,7 +84,8 @@ def _write(plan: SSTablePlan, batches: "Iterable[pa.RecordBatch]", counts: Count
         child.open(plan.table, folder)
         for rows in cut_runs(batches, most_bytes=settings.run_mb * _MEBIBYTE):
             try:
-                run = encode_run(rows, plan.keys, plan.columns, now=int(time.time()))
+                now = int(time.time()) if plan.now is None else plan.now
+                run = encode_run(rows, plan.keys, plan.columns, now=now)
             except (ValueError, TypeError, NotImplementedError) as exc:
                 raise OnlineStoreError(
                     f"a row does not fit {plan.table.name}: {exc}; rerun the load after correcting it"

@@ -7,21 +7,24 @@ Source: native_protocol_v4.spec of Apache Cassandra, sections 2 (frame header), 
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 HEADER = struct.Struct(">BBhBi")
 REQUEST_VERSION = 0x04
 
-ERROR, STARTUP, READY, AUTHENTICATE, OPTIONS, SUPPORTED = 0x00, 0x01, 0x02, 0x03, 0x05, 0x06
+ERROR, STARTUP, READY, AUTHENTICATE, OPTIONS = 0x00, 0x01, 0x02, 0x03, 0x05
 RESULT, PREPARE, EXECUTE = 0x08, 0x09, 0x0A
-AUTH_CHALLENGE, AUTH_RESPONSE, AUTH_SUCCESS = 0x0E, 0x0F, 0x10
+AUTH_RESPONSE, AUTH_SUCCESS = 0x0F, 0x10
 
 CONSISTENCY = {"ONE": 0x01, "QUORUM": 0x04, "ALL": 0x05, "LOCAL_QUORUM": 0x06, "LOCAL_ONE": 0x0A}
 
 _RESULT_ROWS, _RESULT_PREPARED = 2, 4
 _HAS_VALUES, _SKIP_METADATA = 0x01, 0x02
 _NO_METADATA, _HAS_MORE_PAGES = 0x0004, 0x0002
+# Flags of a frame's header.
+_COMPRESSED, _TRACING, _CUSTOM_PAYLOAD, _WARNING = 0x01, 0x02, 0x04, 0x08
+_TRACING_ID_BYTES = 16
 _INT = struct.Struct(">i")
 _SHORT = struct.Struct(">H")
 _ROWS_HEAD = struct.Struct(">iiii")
@@ -87,16 +90,39 @@ def bound_list(values: Sequence[bytes]) -> bytes:
     return bound([_INT.pack(len(values)) + items])
 
 
+def strip_extras(flags: int, body: bytes) -> bytes:
+    """The message of a frame, without what its flags say stands before it: tracing id, warnings, custom payload.
+
+    Raises: FrameError: it is compressed, which nobody asked for, or it ends before its message.
+    """
+    if flags & _COMPRESSED:
+        raise FrameError("a compressed frame arrived")
+    at = _TRACING_ID_BYTES if flags & _TRACING else 0
+    try:
+        if flags & _WARNING:
+            at = _skip_each(body, at, _skip_string)
+        if flags & _CUSTOM_PAYLOAD:
+            at = _skip_each(body, at, lambda body, at: _skip_bytes(body, _skip_string(body, at)))
+    except struct.error as exc:
+        raise FrameError(f"a frame of {len(body)} bytes, flags {flags:#x}, cannot be read: {exc}") from exc
+    if at > len(body):
+        raise FrameError(f"a frame of {len(body)} bytes, flags {flags:#x}, ends before its message")
+    return body[at:]
+
+
 def read_error(body: bytes) -> ServerError:
-    """The error of an ERROR message."""
-    code = _INT.unpack_from(body)[0]
-    length = _SHORT.unpack_from(body, 4)[0]
+    """The error of an ERROR message. Raises: FrameError: it is cut short."""
+    try:
+        code = _INT.unpack_from(body)[0]
+        length = _SHORT.unpack_from(body, 4)[0]
+    except struct.error as exc:
+        raise FrameError(f"an error of {len(body)} bytes arrived") from exc
     return ServerError(code, bytes(body[6 : 6 + length]).decode(errors="replace"))
 
 
 def read_statement_id(body: bytes) -> bytes:
     """The id of a statement that was prepared. Raises: FrameError: it is another result."""
-    if _INT.unpack_from(body)[0] != _RESULT_PREPARED:
+    if len(body) < ROWS_START or _INT.unpack_from(body)[0] != _RESULT_PREPARED:
         raise FrameError("a result other than Prepared answered PREPARE")
     length = _SHORT.unpack_from(body, 4)[0]
     return bytes(body[6 : 6 + length])
@@ -118,3 +144,20 @@ def count_rows(body: bytes) -> int:
 def _string(text: str) -> bytes:
     encoded = text.encode()
     return _SHORT.pack(len(encoded)) + encoded
+
+
+def _skip_each(body: bytes, at: int, skip: Callable[[bytes, int], int]) -> int:
+    """Where a list that begins here ends."""
+    count, at = _SHORT.unpack_from(body, at)[0], at + _SHORT.size
+    for _ in range(count):
+        at = skip(body, at)
+    return at
+
+
+def _skip_string(body: bytes, at: int) -> int:
+    return at + _SHORT.size + int(_SHORT.unpack_from(body, at)[0])
+
+
+def _skip_bytes(body: bytes, at: int) -> int:
+    # A negative length: null.
+    return at + _INT.size + max(0, int(_INT.unpack_from(body, at)[0]))

@@ -2,11 +2,15 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+class LoopStoppedError(Exception):
+    """The loop was stopped before the coroutine came to an end."""
 
 
 class LoopThread:
@@ -14,25 +18,43 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self.loop = _new_loop()
+        self._lock = threading.Lock()
+        self._stopped = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """What the coroutine returns, or raises; blocks until then."""
-        answer: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
-        return answer.result()
+        """What the coroutine returns, or raises; blocks until then. Raises: LoopStoppedError."""
+        with self._lock:
+            if self._stopped:
+                coroutine.close()
+                raise LoopStoppedError
+            answer: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        try:
+            return answer.result()
+        except CancelledError as exc:
+            raise LoopStoppedError from exc
 
     def stop(self, *last: Callable[[], None]) -> None:
-        """Call these in the loop, then end it."""
-
-        def finish() -> None:
-            for function in last:
-                function()
-            self.loop.stop()
-
-        self.loop.call_soon_threadsafe(finish)
+        """Call these in the loop, cancel what runs there, then end it. Once."""
+        with self._lock:
+            self._stopped = True
+        # Behind all that was handed over before: nothing can come after it.
+        asyncio.run_coroutine_threadsafe(self._finish(last), self.loop)
         if threading.current_thread() is not self._thread:
             self._thread.join()
+
+    async def _finish(self, last: Sequence[Callable[[], None]]) -> None:
+        try:
+            for function in last:
+                function()
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.loop.shutdown_asyncgens()
+        finally:
+            self.loop.stop()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)

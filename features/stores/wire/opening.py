@@ -49,13 +49,17 @@ async def open_connection(host: str, port: int, access: Access, *, timeout_secon
     except BaseException:
         _give_up(connection, "the handshake failed")
         raise
+    connection.watch()
     return connection
 
 
 async def ask(connection: Connection, opcode: int, body: bytes) -> Answer:
     """The answer to one request."""
     exchange = connection.send(opcode, [body])
-    await exchange.wait()
+    try:
+        await exchange.wait()
+    finally:
+        exchange.abandoned = True
     return exchange.answers[0]
 
 

@@ -11,9 +11,15 @@ from features.stores.wire.frames import UNPREPARED, ServerError
 from features.stores.wire.nodes import Node, StatementError
 from features.stores.wire.opening import ConnectError, RefusedCredentialsError
 
-# Tries of one read, on as many nodes as there are; the deadline ends them sooner.
+# Tries of one read that failed, on as many nodes as there are; the deadline ends them sooner.
 _MAX_TRIES = 4
 _PAUSE_SECONDS = 0.02
+# How long a node may take until it can be asked while there are others, where no hedge says so.
+_PATIENCE_SECONDS = 0.25
+# Nothing is asked with less time left: timers may fire that much too soon.
+_LEAST_SECONDS = 0.002
+# Of statements, each with a number of values.
+_MAX_HEADS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,7 @@ class Router(Protocol):
         """All nodes that may coordinate, live ones first."""
 
     def replicas(self, routing_key: bytes) -> Sequence[Node]:
-        """Those that hold the key, each time in another order; all nodes where that is not known."""
+        """Those that hold the key, the one to ask first; all nodes where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +55,15 @@ Outcome = bytes | ServerError | Lost | Refused | None
 class ReadPlane:
     """Sends reads and gathers their answers. Belongs to one event loop.
 
-    hedge_seconds: after so long, what is not answered is asked of another replica too; None: never.
+    hedge_seconds: after so long, what is not answered is asked of another replica too; None: never. A node that is not
+    connected by then is left to connect, and another one asked.
     """
 
     def __init__(self, router: Router, *, consistency: str, hedge_seconds: float | None) -> None:
         self._router = router
         self._consistency = consistency
         self._hedge_seconds = hedge_seconds
+        self._patience_seconds = _PATIENCE_SECONDS if hedge_seconds is None else hedge_seconds
         self._heads: dict[tuple[bytes, int], bytes] = {}
 
     async def fetch(self, items: Sequence[Item], *, deadline: float) -> list[Outcome]:
@@ -79,7 +87,8 @@ class ReadPlane:
         """Fill in the outcomes at some places, avoiding nodes that failed while there are others."""
         loop = asyncio.get_running_loop()
         left = list(places)
-        for attempt in range(_MAX_TRIES):
+        tries = 0
+        while True:
             groups = self._route(items, left, tried)
             if len(groups) == 1:
                 ((node, group),) = groups.items()
@@ -89,13 +98,15 @@ class ReadPlane:
                     *(self._ask(node, items, group, outcomes, tried, deadline) for node, group in groups.items())
                 )
             left = [at for at in left if _is_passing(outcomes[at])]
-            if not left or loop.time() >= deadline:
+            # Nodes that are not connected yet have not failed: who waits for one of them goes on until the deadline.
+            tries += any(outcomes[at] is not None for at in left)
+            if not left or tries == _MAX_TRIES or loop.time() >= deadline - _LEAST_SECONDS:
                 return
             tried |= {node for node, group in groups.items() if any(_is_passing(outcomes[at]) for at in group)}
             if len(tried) >= len(self._router.nodes()):
                 # All have failed once: none is left out any more, after a moment.
                 tried = frozenset()
-                await asyncio.sleep(min(_PAUSE_SECONDS * 2**attempt, max(0.0, deadline - loop.time())))
+                await asyncio.sleep(min(_PAUSE_SECONDS * 2**tries, max(0.0, deadline - loop.time())))
 
     def _route(self, items: Sequence[Item], places: Sequence[int], tried: frozenset[Node]) -> Mapping[Node, list[int]]:
         nodes = self._router.nodes()
@@ -130,11 +141,14 @@ class ReadPlane:
     ) -> None:
         """Ask one node; fill in what came. Reads that its statements are unknown to are prepared and asked again."""
         loop = asyncio.get_running_loop()
+        nodes = len(self._router.nodes())
+        ready_by = min(deadline, loop.time() + self._patience_seconds) if nodes > 1 else deadline
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(ready_by):
                 connection = await node.connection()
                 places, bodies = await self._bodies(node, connection, items, places, outcomes)
         except TimeoutError:
+            _fill(outcomes, places, None)
             return
         except RefusedCredentialsError as exc:
             _fill(outcomes, places, Refused(str(exc)))
@@ -144,18 +158,18 @@ class ReadPlane:
             return
         if not places:
             return
-        sent_at = loop.time()
-        exchange = connection.send(frames.EXECUTE, bodies)
         hedge_at = deadline
-        if self._hedge_seconds is not None and len(self._router.nodes()) > len(tried) + 1:
-            hedge_at = min(deadline, sent_at + self._hedge_seconds)
-        await exchange.wait(until=hedge_at)
-        if exchange.left and hedge_at < deadline:
-            await self._hedge(exchange, node, items, places, outcomes, tried, deadline)
-        else:
-            _take(exchange, places, outcomes)
-        if exchange.left:
-            connection.doubt(sent_at)
+        if self._hedge_seconds is not None and nodes > len(tried) + 1:
+            hedge_at = min(deadline, loop.time() + self._hedge_seconds)
+        exchange = connection.send(frames.EXECUTE, bodies)
+        try:
+            await exchange.wait(until=hedge_at)
+            if exchange.left and hedge_at < deadline:
+                await self._hedge(exchange, node, items, places, outcomes, tried, deadline)
+            else:
+                _take(exchange, places, outcomes)
+        finally:
+            exchange.abandoned = True
         unknown = [at for at in places if isinstance(out := outcomes[at], ServerError) and out.code == UNPREPARED]
         for at in unknown:
             node.forget(items[at].statement)
@@ -188,9 +202,12 @@ class ReadPlane:
 
     def _head(self, statement_id: bytes, count: int) -> bytes:
         key = (statement_id, count)
-        if key not in self._heads:
-            self._heads[key] = frames.execute_head(statement_id, self._consistency, count)
-        return self._heads[key]
+        head = self._heads.get(key)
+        if head is None:
+            if len(self._heads) >= _MAX_HEADS:
+                self._heads.clear()
+            head = self._heads[key] = frames.execute_head(statement_id, self._consistency, count)
+        return head
 
     async def _hedge(
         self,
@@ -208,11 +225,12 @@ class ReadPlane:
         other = asyncio.create_task(self._fetch(items, late, spare, tried | {node}, deadline))
         try:
             first = asyncio.create_task(exchange.wait(until=deadline))
-            done, _ = await asyncio.wait((first, other), return_when=asyncio.FIRST_COMPLETED)
-            if first not in done and any(_is_passing(spare[at]) for at in late):
-                await first
-            elif other not in done and exchange.left:
+            await asyncio.wait((first, other), return_when=asyncio.FIRST_COMPLETED)
+            _take(exchange, places, outcomes)
+            if not other.done() and any(_is_passing(outcomes[at]) for at in late):
                 await other
+            elif not first.done() and any(_is_passing(spare[at]) for at in late):
+                await first
         finally:
             first.cancel()
             other.cancel()

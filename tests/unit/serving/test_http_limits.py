@@ -172,6 +172,23 @@ def test_what_is_too_much_is_refused(tmp_path: Path, limits: Mapping[str, int], 
     desk.close()
 
 
+def test_columns_of_the_rows_own_are_bounded_as_those_of_features_are(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, max_features=50, max_values=100)
+    many = [{"customer": "a", **{f"column_{row}_{at}": 1 for at in range(9)}} for row in range(10)]
+
+    for rows in (many, [{"customer": "a", **{f"column_{at}": 1 for at in range(50)}}]):
+        answer = desk.ask(features="spend", entity_rows=rows)
+        assert (answer.status_code, "columns, too many" in answer.json()["detail"]) == (413, True)
+
+
+def test_long_defaults_of_many_rows_are_refused(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+
+    answer = desk.ask(features="spend", entity_rows=[{"customer": "b"}] * 1000, defaults={"amount": "x" * 100_000})
+
+    assert (answer.status_code, "the defaults are too long" in answer.json()["detail"]) == (413, True)
+
+
 def test_the_largest_request_within_the_limits_is_answered(tmp_path: Path) -> None:
     body = {"features": "spend", "entity_rows": [ROW] * 2, "now": LATER}
     desk = Desk(tmp_path, max_rows=2, max_features=2, max_values=4)

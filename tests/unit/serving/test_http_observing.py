@@ -73,6 +73,21 @@ def test_a_registry_that_is_away_is_not_ready(tmp_path: Path) -> None:
     assert watch.up() == {"registry": False, "online_store": False}
 
 
+def test_a_store_that_is_there_stays_ready_without_the_registry(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    watch = Watch(desk.serving.registry, desk.serving.store)
+    asyncio.run(watch.look())
+    desk.close()
+    (tmp_path / "registry.db").unlink()
+    (tmp_path / "registry.db").mkdir()
+    watch._reached = dict.fromkeys(watch._reached, -1e9)
+
+    with pytest.raises(RegistryError):
+        asyncio.run(watch.look())
+
+    assert (watch.up(), watch.is_ready) == ({"registry": False, "online_store": True}, True)
+
+
 def test_requests_values_and_rows_are_counted(desk: Desk) -> None:
     for _ in range(2):
         desk.ask(features="spend", entity_rows=ROWS, now=LATER)

@@ -52,6 +52,47 @@ def test_references_full_names_now_and_event_times_are_passed_on(desk: Desk) -> 
     }
 
 
+def test_a_default_stands_for_what_is_not_present_and_the_status_stays(desk: Desk) -> None:
+    rows = [{"customer": "a"}, {"customer": "b"}]
+
+    answer = desk.ask(features="spend", entity_rows=rows, now=LATER, defaults={"visits": 0, "amount": "-Infinity"})
+
+    assert answer.json() == {
+        "columns": {"customer": ["a", "b"], "amount": [1.5, "-Infinity"], "visits": [0, 0]},
+        "statuses": {"amount": ["PRESENT", "NOT_FOUND"], "visits": ["NULL", "NOT_FOUND"]},
+    }
+
+
+def test_a_default_has_the_name_and_the_type_that_its_column_has_in_the_answer(desk: Desk) -> None:
+    nobody = {**A_KEY_IN_JSON, "flag": False}
+    defaults = {
+        "every__a_timestamp": "1969-12-31T23:59:59.999999+00:00", "every__a_decimal": "1.5000",
+        "every__some_bytes": "AP8=", "every__a_date": "1969-12-31", "every__a_vector": [1.0, "NaN", 0.0],
+    }  # fmt: skip
+
+    answer = desk.ask(features="every", entity_rows=[nobody], full_feature_names=True, defaults=defaults)
+
+    found = answer.json()
+    assert {name: found["columns"][name] for name in defaults} == {name: [value] for name, value in defaults.items()}
+    assert {statuses[0] for statuses in found["statuses"].values()} == {"NOT_FOUND"}
+
+
+@pytest.mark.parametrize(
+    ("defaults", "told"),
+    [
+        ({"nothing": 1}, "not asked for"),
+        ({"visits": "three"}, "must be int64"),
+        ({"amount": "much"}, "is not a float64"),
+        ({"visits": 1.5}, "must be int64"),
+    ],
+)
+def test_a_default_of_another_column_or_type_is_refused(desk: Desk, defaults: dict[str, object], told: str) -> None:
+    answer = desk.ask(features="spend", entity_rows=[{"customer": "b"}], defaults=defaults)
+
+    assert answer.status_code == 400
+    assert told in answer.json()["detail"]
+
+
 def test_columns_that_come_along_come_back(desk: Desk) -> None:
     row = {"customer": "a", "note": {"deep": [1, "é", None]}, "huge": 10**30}
 
@@ -189,7 +230,6 @@ def test_columns_without_an_arrow_type_are_told(desk: Desk) -> None:
         ({"features": "spend", "entity_rows": [1]}, 400, "Expected `object`, got `int` - at `$.entity_rows[0]`"),
         ({"features": ["spend"], "entities": {"customer": ["a"], "other": []}}, 400, "as many values each"),
         ({"entities": {"customer": ["a"]}}, 400, "neither features nor a feature_service"),
-        ({"entities": {}, "features": ["spend"], "feature_service": "model"}, 400, "give one of them"),
         ({"entities": {}, "features": ["spend"], "entity_rows": []}, 400, "unknown field"),
     ],
 )  # fmt: skip
@@ -253,7 +293,7 @@ def test_errors_of_the_installation_stay_inside(tmp_path: Path, caplog: pytest.L
 
 def test_an_internal_error_names_the_request_and_nothing_else(desk: Desk) -> None:
     class Broken:
-        async def given_columns_async(self, *, features: object) -> dict[str, object]:
+        async def compiled_async(self, *, features: object, full_feature_names: bool) -> None:
             raise ZeroDivisionError("of host 10.0.0.1")
 
     serving = desk.serving
@@ -281,6 +321,59 @@ def test_texts_that_say_null_are_told_apart_from_values_that_are_not_finite(desk
     }  # fmt: skip
     # Of Feast's request the rows are too old, which leaves no value.
     assert [column["values"] for column in feasts.json()["results"]] == [["null", "NULL", "b"], [None] * 3, [None] * 3]
+
+
+def test_of_feasts_services_and_features_it_is_feasts_rule_which_count(desk: Desk) -> None:
+    both = desk.ask(entities={"customer": ["a"]}, features=["route"], feature_service="spending")
+    empty = desk.ask(entities={"customer": ["a"]}, features=["spend:amount"], feature_service="")
+
+    assert both.json()["metadata"] == empty.json()["metadata"] == {"feature_names": ["customer", "amount"]}
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ({"price": "0e999999999"}, "must be a decimal(5,2)"),
+        ({"price": "1e-999999999"}, "must be a decimal(5,2)"),
+        ({"price": "1e999999999"}, "must be a decimal(5,2)"),
+        ({"price": "1." + "0" * 300 + "1"}, "must be a decimal(5,2)"),
+        ({"price": "1000"}, "must be a decimal(5,2)"),
+        ({"at": "0001-01-01T00:00:00+14:00"}, "must be a timestamp"),
+        ({"at": "9999-12-31T23:59:59-14:00"}, "must be a timestamp"),
+    ],
+)
+def test_keys_that_no_table_holds_are_refused_before_they_are_computed_with(
+    desk: Desk, key: dict[str, str], message: str
+) -> None:
+    answer = desk.ask(features="every", entity_rows=[{**A_KEY_IN_JSON, **key}])
+
+    assert answer.status_code == 400
+    assert message in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("price", ["1.5", "1.50000", "15e-1", "0.15e1", "001.5"])
+def test_a_decimal_is_the_same_key_however_it_is_written(desk: Desk, price: str) -> None:
+    answer = desk.ask(features="every:an_int32", entity_rows=[{**A_KEY_IN_JSON, "price": price}])
+
+    assert (
+        answer.json()["statuses"] == desk.ask(features="every:an_int32", entity_rows=[A_KEY_IN_JSON]).json()["statuses"]
+    )
+
+
+def test_feasts_seconds_may_have_a_fraction(desk: Desk) -> None:
+    entities = {name: [value] for name, value in {**A_KEY_IN_JSON, "at": 1704067200.000001}.items()}
+
+    answer = desk.ask(features=["every:an_int32"], entities=entities)
+
+    assert answer.status_code == 200
+    assert answer.json()["results"][0]["values"] == [1704067200.000001]
+
+
+def test_a_version_of_too_many_digits_is_no_reference(desk: Desk) -> None:
+    answer = desk.ask(features=f"spend@{'9' * 5000}", entity_rows=[])
+
+    assert answer.status_code == 400
+    assert "is not a reference" in answer.json()["detail"]
 
 
 def test_feasts_values_that_are_not_finite_are_text(desk: Desk) -> None:

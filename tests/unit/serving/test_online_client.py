@@ -1,4 +1,6 @@
 import asyncio
+import gc
+import threading
 import time
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -285,6 +287,46 @@ def test_what_was_read_is_told_to_the_registry_by_consumer(catalogue, store):
 
     told = {(read.view, read.version, read.consumer.partition(":")[0]) for read in catalogue.reads}
     assert told == {("spend", 1, "checkout"), ("route", 1, "checkout"), ("spend", 1, "python")}
+
+
+def test_lists_in_an_answer_are_the_callers_own(catalogue, store, load):
+    embedded = applied_view("embedded", features={"vector": DType.VECTOR(2)})
+    catalogue.everything = requested(embedded)
+    store.create(embedded)
+    load(embedded, ("a",), {"vector": [1.0, 2.0]})
+    client = OnlineClient(catalogue, store, cache=RowCache(ttl_seconds=60))
+    request = {"features": ["embedded"], "entity_rows": [{"customer": "a"}, {"customer": "a"}], "now": NOON}
+
+    first = client.get(**request).to_dict()["vector"]
+    first[0].clear()
+
+    assert first == [[], [1.0, 2.0]]
+    assert client.get(**request).to_dict()["vector"] == [[1.0, 2.0]] * 2
+
+
+def test_an_idle_client_follows_the_registry_and_tells_what_it_read(catalogue, store):
+    client = OnlineClient(catalogue, store, poll_seconds=0.02)
+    client.get(features="spend", entity_rows=[], consumer="weekly")
+    until = time.monotonic() + 30
+
+    while not catalogue.reads:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+    assert {(read.view, read.consumer) for read in catalogue.reads} == {("spend", "weekly")}
+
+
+def test_a_client_that_nobody_holds_polls_no_more(catalogue, store):
+    before = threading.enumerate()
+    client = OnlineClient(catalogue, store, poll_seconds=0.02)
+    client.get(features="spend", entity_rows=[])
+    (poller,) = [thread for thread in threading.enumerate() if thread not in before]
+
+    del client
+    gc.collect()
+
+    poller.join(30)
+    assert not poller.is_alive()
 
 
 def test_the_first_read_of_a_version_is_told_without_waiting_for_the_client_to_end(catalogue, store):

@@ -177,6 +177,29 @@ def test_no_more_is_under_way_than_the_window_allows_and_answers_from_other_thre
     assert 3 <= most <= 6
 
 
+def test_what_waits_to_be_repeated_takes_room_too_and_is_repeated():
+    open_: set[int] = set()
+    refused: set[int] = set()
+    most = 0
+
+    def transport(batch: Batch, answer: Answer) -> None:
+        nonlocal most
+        open_.add(batch.first)
+        most = max(most, len(open_))
+        if batch.first not in refused:
+            refused.add(batch.first)
+            answer(overloaded())
+            return
+        open_.remove(batch.first)
+        answer(None)
+
+    sending = sender(transport, window=Window(start=4, most=4))
+    send_all(sending, batches(30))
+
+    assert sending.acknowledged == {"put": 120}
+    assert most <= 4
+
+
 def test_a_window_grows_by_one_a_round_up_to_its_bound():
     window = Window(start=2, most=4)
 

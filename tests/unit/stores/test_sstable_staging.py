@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from features.errors import OnlineStoreError
-from features.stores.sstables.staging import remove_leftovers, staged
+from features.stores.sstables.staging import _name_of_pids, remove_leftovers, staged
 
 _HOLD = """
 import sys
@@ -40,10 +40,20 @@ def test_what_a_killed_task_left_goes_with_the_next_and_what_a_running_one_has_s
 
 
 def test_folders_of_other_machines_and_of_others_stay(tmp_path: Path) -> None:
-    for name in ("elsewhere~999999999-1-abc", "notes"):
+    for name in ("elsewhere~1~999999999-1-abc", "notes"):
         (tmp_path / name).mkdir()
     remove_leftovers(tmp_path)
-    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["elsewhere~999999999-1-abc", "notes"]
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["elsewhere~1~999999999-1-abc", "notes"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/ns/pid").is_symlink(), reason="the system has no namespaces of pids")
+def test_folders_of_another_container_with_this_host_name_stay(tmp_path: Path) -> None:
+    here = _name_of_pids()
+    assert here.rpartition("~")[2] != "0"
+    (tmp_path / f"{here}9~999999999-1-abc").mkdir()
+    (tmp_path / f"{here}~999999999-1-abc").mkdir()
+    remove_leftovers(tmp_path)
+    assert [folder.name for folder in tmp_path.iterdir()] == [f"{here}9~999999999-1-abc"]
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from features import DType
 from features.engine.as_of.parquet_files import ParquetFiles
 from features.engine.latest.key_ranges import KeyRange, cut_ranges
+from features.engine.latest.plan import _size
 from features.engine.latest.task import Expiry, LatestTask
 from features.errors import StorageError
+from features.stores.delta import SEQ
 from features.stores.log_files import LogFile
 from tests.oracle import Row, online
 from tests.strategies import logs
@@ -103,6 +105,29 @@ def test_a_row_that_lives_longer_than_cassandra_can_count_has_no_end(three: Any)
 def test_keys_alone_tell_which_are_deleted(three: Any) -> None:
     found = find(task((DType.INT64,), three, only_keys=True))
     assert sorted((row["k0"], row["_delete"]) for row in found) == [(1, False), (2, True), (3, False)]
+
+
+def test_keys_alone_tell_which_rows_have_ended(three: Any) -> None:
+    expiry = Expiry(retention=5 * SECOND, now=int(BASE.timestamp()) * SECOND + 16 * SECOND)
+    found = find(task((DType.INT64,), three, expiry=expiry, only_keys=True))
+    assert sorted((row["k0"], row["_delete"]) for row in found) == [(1, True), (2, True), (3, False)]
+    assert set(found[0]) == {"k0", "_delete"}
+
+
+def log_file(rows: int | None, *, size: int = 1_000, seq: tuple[int, int] | None = None) -> LogFile:
+    return LogFile(path="x", size=size, rows=rows, bounds={} if seq is None else {SEQ: seq})
+
+
+def test_a_file_whose_rows_nobody_counted_is_something_to_load() -> None:
+    assert _size([log_file(None)], after=3).rows > 0
+    assert _size([log_file(None, size=1, seq=(1, 4))], after=3).rows > 0
+    assert _size([log_file(None, size=1 << 30)], after=0).rows > 1_000_000
+
+
+def test_there_is_nothing_to_load_where_no_file_can_hold_a_row_behind_the_checkpoint() -> None:
+    files = [log_file(None, seq=(1, 3)), log_file(70, seq=(1, 2)), log_file(0, seq=(4, 4)), log_file(0)]
+    assert _size(files, after=3).rows == 0
+    assert _size([*files, log_file(7, seq=(2, 4))], after=3).rows == 7
 
 
 class Counting(ParquetFiles):
