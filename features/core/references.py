@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from features.errors import DefinitionError
 
 _NAME = "[a-z][a-z0-9_]*"
-_REFERENCE = re.compile(rf"(?P<name>{_NAME})(?:@(?P<version>[1-9][0-9]{{0,8}}))?(?::(?P<feature>{_NAME}))?")
+_REFERENCE = re.compile(rf"(?P<name>{_NAME})(?:@(?P<version>[1-9][0-9]{{0,99}}))?(?::(?P<feature>{_NAME}))?")
 
 
 @dataclass(frozen=True, slots=True)
