@@ -100,14 +100,18 @@ class Workshop:
         """What builds here."""
         return Builder(spark=self.spark, registry=self.registry, warehouse=self.warehouse)
 
+    @property
+    def loader(self) -> Loader:
+        """What loads here."""
+        return Loader(spark=self.spark, registry=self.registry, warehouse=self.warehouse, online=self.online)
+
     def build(self, view: FeatureView, start: str, end: str, **times: Any) -> BuildResult:
         """Build a range of days or instants."""
         return self.builder.build(view, self.registry.view(view.name), at(start), at(end), **times)
 
     def load(self, view: FeatureView, *, full: bool = False) -> LoadResult:
         """Load what was built."""
-        loader = Loader(spark=self.spark, registry=self.registry, warehouse=self.warehouse, online=self.online)
-        return loader.load(self.registry.view(view.name), full=full)
+        return self.loader.load(self.registry.view(view.name), full=full)
 
     def log(self, view: FeatureView) -> FeatureLog:
         """The offline log of the current version."""

@@ -136,7 +136,7 @@ class Loader:
             if full:
                 kept = latest.keys.where(~latest.keys[DELETE]).drop(DELETE)
                 absent = self.online.delete_absent(applied, kept, position=snapshot.position)
-        if verify(self.online, applied, written, log, snapshot.position, now=latest.now):
+        if verify(self.online, applied, written, log, snapshot.position, now=latest.rows.now):
             self.registry.move_checkpoint(applied, target=self.online.target, position=snapshot.position)
         return LoadResult(rows=written.rows, deleted=written.deleted + absent, delta_version=snapshot.version)
 

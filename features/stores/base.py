@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from features.core.applied import AppliedView
@@ -93,6 +94,10 @@ class Written:
 
 class WinnerRows(Protocol):
     """Winners that are known how to compute: lazily, the same ones each time."""
+
+    @property
+    def now(self) -> datetime:
+        """When `_ttl_seconds` are counted from: a load may write long after, and no row may outlive its end by that."""
 
     def to_frame(self) -> "DataFrame":
         """The rows, in any order."""

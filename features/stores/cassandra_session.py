@@ -21,7 +21,7 @@ from cassandra.query import tuple_factory
 
 from features.config import OnlineSettings
 from features.errors import OnlineStoreError
-from features.stores.read_errors import unreachable
+from features.stores.read_errors import addresses_of, unreachable
 from features.stores.tls import client_context, explain_tls
 
 # All that the driver raises for reasons outside this code.
@@ -74,7 +74,7 @@ def connect(settings: OnlineSettings) -> Session:
 
 def explain(exc: Exception, settings: OnlineSettings) -> OnlineStoreError:
     """The error that tells a user what a failure of the driver means, and what to do next."""
-    where = ", ".join(f"{host}:{settings.port}" for host in settings.hosts)
+    where = addresses_of(settings)
     causes = _causes(exc)
     for cause in causes:
         if isinstance(cause, AuthenticationFailed | Unauthorized):

@@ -12,7 +12,7 @@ from features.stores.wire.plane import Outcome, Refused
 
 def explain_outcome(outcome: Outcome, settings: OnlineSettings, *, table: str) -> OnlineStoreError:
     """The error of a read of a table. outcome: what came instead of rows; None: nothing, before the deadline."""
-    where = ", ".join(f"{host}:{settings.port}" for host in settings.hosts)
+    where = addresses_of(settings)
     name = f"{settings.keyspace}.{table}"
     match outcome:
         case None:
@@ -43,8 +43,12 @@ def explain_outcome(outcome: Outcome, settings: OnlineSettings, *, table: str) -
 
 def unreachable(settings: OnlineSettings, why: str) -> OnlineStoreError:
     """The error of a cluster that does not answer, for a reason in a few words."""
-    where = ", ".join(f"{host}:{settings.port}" for host in settings.hosts)
-    return OnlineStoreError(f"Cassandra at {where} does not answer: {why}; {_remedy(settings)}")
+    return OnlineStoreError(f"Cassandra at {addresses_of(settings)} does not answer: {why}; {_remedy(settings)}")
+
+
+def addresses_of(settings: OnlineSettings) -> str:
+    """Host and port of each node that the settings name, for messages."""
+    return ", ".join(f"{host}:{settings.port}" for host in settings.hosts)
 
 
 def client_closed() -> OnlineStoreError:

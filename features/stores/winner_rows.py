@@ -1,8 +1,9 @@
 """Rows on their way into a store: where they are computed, and what a task keeps of them as evidence."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from features.stores.base import DELETE, TTL_SECONDS, Evidence, Task, WinnerRows
@@ -25,12 +26,12 @@ EVIDENCE = "_given bigint, _sample binary"
 class FrameRows:
     """Rows that Spark computes.
 
-    tasks: at most so many; None: as many as the frame has partitions. now: see `moment_of`.
+    tasks: at most so many; None: as many as the frame has partitions. now: see `WinnerRows.now`.
     """
 
     frame: "DataFrame"
     tasks: int | None = None
-    now: datetime | None = None
+    now: datetime = field(default_factory=partial(datetime.now, UTC))
 
     def to_frame(self) -> "DataFrame":
         """The rows, in any order."""
@@ -54,22 +55,19 @@ class _Renamed:
 
 
 def as_rows(rows: "DataFrame | WinnerRows", *, now: datetime | None = None) -> WinnerRows:
-    """A frame as rows that Spark computes; rows as they are. now: when a frame's `_ttl_seconds` are counted from."""
+    """A frame as rows that Spark computes; rows as they are. now: see `WinnerRows.now`; None: this moment."""
     from pyspark.sql import DataFrame
 
     if not isinstance(rows, DataFrame):
         return rows
     # Each task connects, or starts a process, by itself, and 200 nearly empty ones would do little else.
-    return FrameRows(rows, tasks=2 * rows.sparkSession.sparkContext.defaultParallelism, now=now)
+    tasks = 2 * rows.sparkSession.sparkContext.defaultParallelism
+    return FrameRows(rows, tasks=tasks, now=now or datetime.now(UTC))
 
 
 def moment_of(rows: WinnerRows) -> int:
-    """When `_ttl_seconds` of rows are counted from, in seconds since 1970: their `now`, or this moment without one.
-
-    A load may write long after it was planned, and no row may outlive its end by that.
-    """
-    now: datetime | None = getattr(rows, "now", None)
-    return int((now or datetime.now(UTC)).timestamp())
+    """When `_ttl_seconds` of rows are counted from, in seconds since 1970."""
+    return int(rows.now.timestamp())
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from features.engine.latest import plan_latest
 from features.engine.latest.plan import _frame
 from features.errors import OnlineStoreError, StorageError
 from features.materialization.compaction import Compactor
-from features.materialization.load import Loader
 from features.stores.base import Written
 from features.stores.delta import FeatureLog, Snapshot
 from features.stores.memory import MemoryStore
@@ -160,7 +159,7 @@ def test_a_lost_table_is_filled_by_the_load_after_one_that_failed(workshop: Work
     workshop.online.fails = False
     workshop.load(view)
     workshop.online.drop(applied)
-    assert loader_of(workshop).plan(applied).rows == 2
+    assert workshop.loader.plan(applied).rows == 2
     workshop.online.fails = True
     with pytest.raises(OnlineStoreError, match="no node answers"):
         workshop.load(view)
@@ -261,7 +260,7 @@ def test_a_plan_counts_rows_past_their_retention_as_deleted(workshop: Workshop, 
     view = make_view(sources=[payments_source(source)], lookback=timedelta(days=1), retention=timedelta(days=2))
     applied = workshop.apply(view)
     workshop.build(view, DAY1, DAY2)
-    plan = loader_of(workshop).plan(applied)
+    plan = workshop.loader.plan(applied)
     assert (plan.rows, plan.deleted) == (0, 2)
 
 
@@ -299,20 +298,14 @@ def test_what_spark_cannot_count_is_told_in_a_sentence(
 
     monkeypatch.setattr("features.materialization.load.plan_latest", plan_broken)
     with pytest.raises(StorageError, match=r"^counting the keys of last_payment@1 failed: .*no disk left"):
-        loader_of(workshop).plan(applied)
-
-
-def loader_of(workshop: Workshop) -> Loader:
-    return Loader(
-        spark=workshop.spark, registry=workshop.registry, warehouse=workshop.warehouse, online=workshop.online
-    )
+        workshop.loader.plan(applied)
 
 
 def test_a_plan_counts_keys_and_writes_nothing(workshop: Workshop, source: Path) -> None:
     view = make_view(sources=[payments_source(source)])
     applied = workshop.apply(view)
     workshop.build(view, DAY1, DAY2)
-    loader = loader_of(workshop)
+    loader = workshop.loader
     plan = loader.plan(applied)
     assert (plan.rows, plan.deleted, plan.files, plan.position, plan.checkpoint) == (2, 0, 1, 1, 0)
     assert (plan.path, plan.engine, plan.bytes > 0) == ("memory", "native", True)

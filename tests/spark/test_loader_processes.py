@@ -16,6 +16,7 @@ from features import FeatureView
 from features.config import OnlineSettings
 from features.stores.base import Read, rows_of
 from features.stores.cassandra import CassandraStore
+from features.stores.opening import online_target
 from tests.builders import Workshop, make_view, payments_source, write_payments
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Site:
     def checkpoint(self) -> int:
         """Up to where the registry holds the table for loaded."""
         applied = self.workshop.registry.view(self.view.name)
-        return self.workshop.registry.checkpoint(applied, target=CassandraStore(self.settings).target)
+        return self.workshop.registry.checkpoint(applied, target=online_target(self.settings))
 
 
 @pytest.fixture

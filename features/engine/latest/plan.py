@@ -37,7 +37,6 @@ class Latest:
         size: how much that can be at most, by the statistics of the log's files.
         files: how many of them are read.
         engine: "native": tasks read them by themselves; "spark", and why.
-        now: when `_ttl_seconds` are counted from.
     """
 
     rows: WinnerRows
@@ -45,7 +44,6 @@ class Latest:
     size: LoadSize
     files: int
     engine: str
-    now: datetime
 
 
 def plan_latest(
@@ -66,7 +64,7 @@ def plan_latest(
         frame = _frame(log, snapshot, view, after=after, now=now)
         keys = frame.select(*(f"`{key}`" for key in view.join_keys), DELETE)
         engine = f"spark, because {listed.obstacle}"
-        return Latest(rows=as_rows(frame, now=now), keys=keys, size=size, files=len(files), engine=engine, now=now)
+        return Latest(rows=as_rows(frame, now=now), keys=keys, size=size, files=len(files), engine=engine)
     try:
         ranges = cut_ranges(
             ParquetFiles(files),
@@ -92,7 +90,7 @@ def plan_latest(
     keys = _NativeRows(spark, replace(task, only_keys=True), types | {DELETE: "boolean"}, now).to_frame()
     types |= {EVENT: "timestamp", CREATED: "timestamp", **{f.name: f.dtype.spark for f in view.features}}
     rows = _NativeRows(spark, task, types | {DELETE: "boolean", TTL_SECONDS: "int"}, now)
-    return Latest(rows=rows, keys=keys, size=size, files=len(files), engine="native", now=now)
+    return Latest(rows=rows, keys=keys, size=size, files=len(files), engine="native")
 
 
 @dataclass(frozen=True)
