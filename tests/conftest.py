@@ -34,6 +34,7 @@ class ByFile(LoadFileScheduling):
 
 
 # pytest-xdist's own way, marks of groups, has no effect with pytest 9.2.
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
     """How the tests are shared out between processes."""
     return ByFile(config, log)

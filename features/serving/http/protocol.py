@@ -6,6 +6,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _HEAD_SECONDS = 10.0
 _MOST_HEAD_BYTES = 64 << 10
+_PIECE_BYTES = 8 << 10
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -28,13 +29,19 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by the event loop."""
-        if self._head_timer is not None:
-            self._head_bytes += len(data)
-            if self._head_bytes > _MOST_HEAD_BYTES:
-                self._have_head()
-                self.send_400_response("the request's headers are too long")
-                return
-        super().data_received(data)
+        # What is received at once may hold the head's end and much of the body: only bytes that come while the head
+        # is unfinished are the head's.
+        while self._head_timer is not None and data and not self.transport.is_closing():
+            piece, data = data[:_PIECE_BYTES], data[_PIECE_BYTES:]
+            super().data_received(piece)
+            if self._head_timer is not None:
+                self._head_bytes += len(piece)
+                if self._head_bytes > _MOST_HEAD_BYTES:
+                    self._have_head()
+                    self.send_400_response("the request's headers are too long")
+                    return
+        if data and not self.transport.is_closing():
+            super().data_received(data)
 
     def on_message_begin(self) -> None:
         """Called by the parser."""
