@@ -30,7 +30,7 @@ from features.stores.cassandra_session import connect
 LINES = (1, 100)
 _BODIES = 2000
 _COMPARED = 20
-_WARM_SECONDS = 3.0
+_WARM_SECONDS = 20.0
 # Of accepted requests, while twice as many come as can be answered; and until it is over after that.
 _LIMIT_MS = 50.0
 _HALF = 0.5

@@ -1,4 +1,4 @@
-"""A full load of the views' tables: PORT POSITION ENTITIES VIEWS FEATURES."""
+"""A full load of the views' tables, as SSTables: PORT JMX_PORT POSITION ENTITIES VIEWS FEATURES."""
 
 import sys
 
@@ -6,18 +6,21 @@ from benchmarks.online.shape import EVENT_MICROS, Shape
 from benchmarks.online.store import KEY, open_registry, settings
 from features.config import SparkSettings
 from features.engine.session import open_session
+from features.materialization.load_tools import cassandra_java
 from features.stores.base import DELETE, TTL_SECONDS
 from features.stores.cassandra import CassandraStore
+from features.stores.sstables.routes import BulkTools
 
 
 def main() -> None:
     """Write every row of every view."""
     from pyspark.sql import functions as F
 
-    port, position, entities, views, features = map(int, sys.argv[1:])
+    port, jmx_port, position, entities, views, features = map(int, sys.argv[1:])
     shape = Shape(entities=entities, views=views, features=features)
     spark = open_session(SparkSettings(master="local[2]", driver_memory="2g"), app="online-load")
-    store = CassandraStore(settings(port))
+    tools = BulkTools(find_java=cassandra_java, jmx_ports=lambda: {"127.0.0.1": jmx_port})
+    store = CassandraStore(settings(port), tools=tools)
     registry = open_registry(shape)
     for number, (name, columns) in enumerate(shape.columns.items()):
         view = registry.view(name)
@@ -31,7 +34,7 @@ def main() -> None:
             F.lit(False).alias(DELETE),
             F.lit(None).cast("int").alias(TTL_SECONDS),
         )
-        written = store.write(view, rows, position=position)
+        written = store.write(view, rows, position=position, path="sstable")
         if written.rows != entities:
             raise SystemExit(f"{name}: {written.rows} of {entities} rows were written")
         print(f"{name}: {written.rows} rows at position {position}", file=sys.stderr, flush=True)

@@ -1,9 +1,12 @@
 """Our side: a Cassandra, a registry with the views, and their tables."""
 
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+
+from cassandra.cluster import Session
 
 from benchmarks.online.shape import KEYSPACE, Shape
 from benchmarks.places import STATE
@@ -18,11 +21,14 @@ from features.functions import DataFrame
 from features.registry import Registry
 from features.serving.client import OnlineClient
 from features.stores.cassandra import CassandraStore
+from features.stores.cassandra_session import connect
 
 FOLDER = STATE / "online"
 KEY = "entity"
 SERVICE = "bench"
 _HEAP_MB = 2048
+# What compaction after a load may take from reads, as an operator bounds it; the embedded node leaves it unbounded.
+_OPTIONS = {"compaction_throughput": "16MiB/s"}
 
 
 def define(shape: Shape) -> Definitions:
@@ -51,12 +57,16 @@ def define(shape: Shape) -> Definitions:
 @contextmanager
 def running_node() -> Iterator[int]:
     """The port of a Cassandra that keeps what it was given from run to run."""
-    node = CassandraNode(state_dir=FOLDER / "cassandra", port=0, heap_mb=_HEAP_MB)
+    node = _node()
     node.start()
     try:
         yield node.status().port
     finally:
         node.stop()
+
+
+def _node() -> CassandraNode:
+    return CassandraNode(state_dir=FOLDER / "cassandra", port=0, heap_mb=_HEAP_MB, options=_OPTIONS)
 
 
 def settings(port: int) -> OnlineSettings:
@@ -84,12 +94,33 @@ def fill(shape: Shape, port: int) -> None:
     if not done.exists():
         subprocess.run(load_command(shape, port, position=1), check=True)
         done.touch()
+    _await_compactions(port)
+
+
+def _await_compactions(port: int) -> None:
+    """Until the tables are as loads leave them after a while."""
+    session = connect(settings(port))
+    try:
+        while _under_way(session):
+            time.sleep(1)
+    finally:
+        session.cluster.shutdown()
+
+
+def _under_way(session: Session) -> bool:
+    # A moment without any may lie between two: it is asked again.
+    for _ in range(3):
+        if session.execute("SELECT * FROM system_views.sstable_tasks").one() is not None:
+            return True
+        time.sleep(1)
+    return False
 
 
 def load_command(shape: Shape, port: int, *, position: int) -> tuple[str, ...]:
     """The command of a full load of all tables, at a log position."""
     return module_command(
-        "benchmarks.online.load", *map(str, (port, position, shape.entities, shape.views, shape.features))
+        "benchmarks.online.load",
+        *map(str, (port, _node().status().jmx_port, position, shape.entities, shape.views, shape.features)),
     )
 
 

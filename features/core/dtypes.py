@@ -134,7 +134,7 @@ class DType:
     def accepts(self, value: Any) -> bool:
         """Whether a Python value, not None, is one of this type. Timestamps must be aware."""
         kinds = _PYTHON[self.kind]
-        if not any(isinstance(value, kind) for kind in kinds) or (isinstance(value, bool) and self.kind != "bool"):
+        if not issubclass(type(value), kinds) or (isinstance(value, bool) and self.kind != "bool"):
             return False
         if self.kind in ("int32", "int64"):
             bits = int(self.kind[3:])

@@ -23,10 +23,14 @@ _PRESENT, _NULL = Status.PRESENT.value, Status.NULL.value
 
 @dataclass(frozen=True, slots=True)
 class _JudgedRows:
-    """Beside each entity row its row, or in its place why no value of it counts; and its event time, if it has one."""
+    """Beside each entity row its row, or in its place why no value of it counts; and its event time, if it has one.
+
+    all_count: all of them are rows.
+    """
 
     rows: Sequence[OnlineRow | Status]
     times: Sequence[int | None]
+    all_count: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,30 +116,33 @@ def _judge(read: PlannedRead, answer: Sequence[OnlineRow | None], now_micros: in
     lookback = read.selection.view.lookback
     oldest = None if lookback is None else now_micros - duration_micros(lookback)
     rows = answer if read.is_plain else [None if place is None else answer[place] for place in read.places]
-    judged: list[OnlineRow | Status] = []
-    times: list[int | None] = []
-    for row in rows:
-        if row is None:
-            judged.append(Status.NOT_FOUND)
-            times.append(None)
-        else:
-            # A row exactly as old as the lookback still counts.
-            judged.append(row if oldest is None or row.event_micros >= oldest else Status.EXPIRED)
-            times.append(row.event_micros)
-    return _JudgedRows(judged, times)
+    found = [row for row in rows if row is not None]
+    times = [row.event_micros for row in found]
+    # A row exactly as old as the lookback still counts.
+    if len(found) == len(rows) and (oldest is None or not times or min(times) >= oldest):
+        return _JudgedRows(found, times, all_count=True)
+    return _JudgedRows(
+        [_judge_row(row, oldest) for row in rows], [None if row is None else row.event_micros for row in rows]
+    )
+
+
+def _judge_row(row: OnlineRow | None, oldest: int | None) -> OnlineRow | Status:
+    if row is None:
+        return Status.NOT_FOUND
+    return row if oldest is None or row.event_micros >= oldest else Status.EXPIRED
 
 
 def _add_columns(columns: _Columns, plan: ViewPlan, judged: _JudgedRows) -> None:
     names = plan.selection.columns
-    whole = [row for row in judged.rows if isinstance(row, OnlineRow)]
     columns.times.update(dict.fromkeys(names, judged.times))
-    if len(whole) == len(judged.rows):
+    if judged.all_count:
+        present = [_PRESENT] * len(judged.rows)
         by_feature: Iterable[Sequence[Any]] = ((),) * len(names)
-        if whole:
-            by_feature = zip(*(row.values for row in whole), strict=True)
+        if judged.rows:
+            by_feature = zip(*[row.values for row in judged.rows if isinstance(row, OnlineRow)], strict=True)
         for column, feature, values in zip(names, plan.selection.features, by_feature, strict=True):
             columns.values[column] = _own_lists(values) if feature.dtype.is_list else list(values)
-            columns.statuses[column] = list(map(_status, values)) if None in values else [_PRESENT] * len(whole)
+            columns.statuses[column] = list(map(_status, values)) if None in values else present.copy()
         return
     for place, column in enumerate(names):
         found = [row.values[place] if isinstance(row, OnlineRow) else None for row in judged.rows]

@@ -29,8 +29,6 @@ from features.stores.wire.rows import RowReader
 
 # Two: one connection is one thread of the server's network layer.
 _CONNECTIONS = 2
-# Which item reads a key, and the key by which its row is found in the answer; None: the answer is of that key alone.
-_Place = tuple[int, bytes | None]
 # One for each choice of features of a table that was asked for.
 _MAX_SELECTS = 4096
 
@@ -98,7 +96,10 @@ class CassandraReader:
         for request in requests:
             work.add(request, self._select(request.view, request.features))
         outcomes = await plane.reads.fetch(work.items, deadline=deadline)
-        return [self._answer(request, places, outcomes) for request, places in zip(requests, work.places, strict=True)]
+        return [
+            self._answer(request, asked, work.items, outcomes)
+            for request, asked in zip(requests, work.asked, strict=True)
+        ]
 
     def close(self) -> None:
         """Give up all connections; what is read later opens new ones."""
@@ -113,31 +114,24 @@ class CassandraReader:
             own = [plane for loop, plane in planes if loop is thread.loop]
             thread.stop(*(plane.router.close for plane in own))
 
-    def _answer(self, request: Read, places: Sequence[_Place | None], outcomes: Sequence[Outcome]) -> ReadAnswer:
+    def _answer(self, request: Read, asked: "_Asked", items: Sequence[Item], outcomes: Sequence[Outcome]) -> ReadAnswer:
         reader = self._select(request.view, request.features).reader
-        groups: dict[int, dict[bytes, OnlineRow]] = {}
-        rows: list[OnlineRow | None] = []
+        found: dict[bytes | None, OnlineRow | None] = {}
         try:
-            for place in places:
-                if place is None:
-                    rows.append(None)
-                    continue
-                item, key = place
-                outcome = outcomes[item]
+            for number in asked.items:
+                outcome = outcomes[number]
                 if not isinstance(outcome, bytes):
                     return explain_outcome(outcome, self._settings, table=request.view.online_table)
-                if key is None:
-                    rows.append(reader.read(outcome))
-                    continue
-                if item not in groups:
-                    groups[item] = reader.read_by_key(outcome)
-                rows.append(groups[item].get(key))
+                if asked.names_keys:
+                    reader.read_by_key(outcome, into=found)
+                else:
+                    found[items[number].routing_key] = reader.read(outcome)
         except FrameError as exc:
             return OnlineStoreError(
                 f"{self._settings.keyspace}.{request.view.online_table} was read, but not understood: {exc}; did "
                 "someone alter the table?"
             )
-        return rows
+        return [found.get(partition) for partition in asked.partitions]
 
     def _select(self, view: AppliedView, features: tuple[str, ...]) -> _Select:
         # A table's name stands for one version of a view, which never changes.
@@ -207,65 +201,77 @@ class CassandraReader:
                         del self._planes[loop]
 
 
+class _Asked(NamedTuple):
+    """What asks for a request's keys.
+
+    items: the numbers of its items. partitions: by key its partition key; None: no row can have it. names_keys: each
+    row of an answer stands behind its key; else an answer is of one key.
+    """
+
+    items: range
+    partitions: Sequence[bytes | None]
+    names_keys: bool
+
+
 class _Work:
-    """The items of some requests, each distinct key of a table once, and where the answer to each key is.
+    """The items of some requests, each distinct key of a table once.
 
     Keys of one replica share a statement, which costs the server less than a statement for each of them.
     """
 
     def __init__(self, router: RingRouter, keys_per_item: int) -> None:
         self.items: list[Item] = []
-        self.places: list[list[_Place | None]] = []
+        self.asked: list[_Asked] = []
         self._router = router
         self._most = keys_per_item
-        self._serialised: dict[tuple[int, tuple[Serialise, ...]], list[_SerialisedKey | None]] = {}
+        # Views of one entity are asked for the very same keys: they are serialised and grouped once.
+        self._keyed: dict[tuple[int, tuple[Serialise, ...]], _Keyed] = {}
 
     def add(self, request: Read, select: _Select) -> None:
         """One request's keys."""
-        serialised = self._serialise(request.keys, select.serialisers)
-        distinct = dict.fromkeys(key for key in serialised if key is not None)
-        placed: dict[_SerialisedKey, _Place] = {}
-        if select.many is None or self._most == 1 or len(distinct) == 1:
-            for key in distinct:
-                placed[key] = (len(self.items), None)
-                self.items.append(Item(select.one, key.bound, len(select.serialisers), key.partition))
+        known = (id(request.keys), select.serialisers)
+        keyed = self._keyed.get(known)
+        if keyed is None:
+            keyed = self._keyed[known] = _Keyed(request.keys, select.serialisers)
+        first = len(self.items)
+        names_keys = select.many is not None and self._most > 1 and len(keyed.distinct) > 1
+        if names_keys:
+            if keyed.groups is None:
+                keyed.groups = [(bound_list(group), group[0]) for group in self._group(list(keyed.distinct))]
+            self.items += [Item(select.many or "", values, 1, routing) for values, routing in keyed.groups]
         else:
-            for group in self._groups(list(distinct)):
-                for key in group:
-                    placed[key] = (len(self.items), key.partition)
-                parts = [key.partition for key in group]
-                self.items.append(Item(select.many, bound_list(parts), 1, parts[0]))
-        self.places.append([None if key is None else placed[key] for key in serialised])
+            count = len(select.serialisers)
+            self.items += [Item(select.one, values, count, key) for key, values in keyed.distinct.items()]
+        self.asked.append(_Asked(range(first, len(self.items)), keyed.partitions, names_keys))
 
-    def _groups(self, keys: "Sequence[_SerialisedKey]") -> "Iterator[Sequence[_SerialisedKey]]":
-        """Keys of one replica each, in groups of about equal size."""
-        by_owner: dict[Hashable, list[_SerialisedKey]] = {}
+    def _group(self, keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+        """Partition keys of one replica each, in groups of about equal size."""
+        by_owner: dict[Hashable, list[bytes]] = {}
         for key in keys:
-            by_owner.setdefault(self._router.owner(key.partition), []).append(key)
+            by_owner.setdefault(self._router.owner(key), []).append(key)
         for owned in by_owner.values():
             count = -(-len(owned) // self._most)
             for number in range(count):
                 yield owned[len(owned) * number // count : len(owned) * (number + 1) // count]
 
-    def _serialise(self, keys: Sequence[Key], serialisers: tuple[Serialise, ...]) -> "Sequence[_SerialisedKey | None]":
-        """None where no row can have a key. Views of one entity are asked for the very same keys, serialised once."""
-        cached = self._serialised.get((id(keys), serialisers))
-        if cached is None:
-            cached = self._serialised[id(keys), serialisers] = [_serialise_key(key, serialisers) for key in keys]
-        return cached
 
+class _Keyed:
+    """Keys as Cassandra has them.
 
-class _SerialisedKey(NamedTuple):
-    """A key's values as they are bound, and its partition key."""
+    partitions: by key its partition key; None: no row can have it. distinct: by partition key the values as they are
+    bound. groups: once they are asked for so, keys that share a statement, bound, and the first of them.
+    """
 
-    bound: bytes
-    partition: bytes
-
-
-def _serialise_key(key: Key, serialisers: tuple[Serialise, ...]) -> _SerialisedKey | None:
-    parts = [serialise(part) for serialise, part in zip(serialisers, key, strict=True)]
-    partition = partition_key(parts)
-    return None if partition is None else _SerialisedKey(bound(parts), partition)
+    def __init__(self, keys: Sequence[Key], serialisers: tuple[Serialise, ...]) -> None:
+        self.partitions: list[bytes | None] = []
+        self.distinct: dict[bytes, bytes] = {}
+        self.groups: list[tuple[bytes, bytes]] | None = None
+        for key in keys:
+            parts = [serialise(part) for serialise, part in zip(serialisers, key, strict=True)]
+            partition = partition_key(parts)
+            self.partitions.append(partition)
+            if partition is not None:
+                self.distinct[partition] = bound(parts)
 
 
 def _call_in(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:

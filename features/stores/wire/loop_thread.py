@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import CancelledError, Future
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -20,20 +20,23 @@ class LoopThread:
         self.loop = _new_loop()
         self._lock = threading.Lock()
         self._stopped = False
+        self._running: set[asyncio.Task[Any]] = set()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """What the coroutine returns, or raises; blocks until then. Raises: LoopStoppedError."""
+        # A queue hands over quicker than the futures of `asyncio.run_coroutine_threadsafe`, which are two, and chained.
+        ended: SimpleQueue[asyncio.Task[T]] = SimpleQueue()
         with self._lock:
             if self._stopped:
                 coroutine.close()
                 raise LoopStoppedError
-            answer: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
-        try:
-            return answer.result()
-        except CancelledError as exc:
-            raise LoopStoppedError from exc
+            self.loop.call_soon_threadsafe(self._begin, coroutine, ended.put)
+        task = ended.get()
+        if task.cancelled():
+            raise LoopStoppedError
+        return task.result()
 
     def stop(self, *last: Callable[[], None]) -> None:
         """Call these in the loop, cancel what runs there, then end it. Once."""
@@ -43,6 +46,13 @@ class LoopThread:
         asyncio.run_coroutine_threadsafe(self._finish(last), self.loop)
         if threading.current_thread() is not self._thread:
             self._thread.join()
+
+    def _begin(self, coroutine: Coroutine[Any, Any, T], tell: Callable[[asyncio.Task[T]], None]) -> None:
+        task = self.loop.create_task(coroutine)
+        # The loop itself holds tasks but weakly.
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        task.add_done_callback(tell)
 
     async def _finish(self, last: Sequence[Callable[[], None]]) -> None:
         try:

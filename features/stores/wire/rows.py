@@ -4,6 +4,7 @@ import struct
 from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from features.core.dtypes import DType
@@ -15,6 +16,9 @@ from features.stores.wire.keys import DATE_OFFSET
 _INT = struct.Struct(">i")
 # Format of a scalar in `struct`, by the kind of its type.
 _FORMATS = {"bool": "?", "int32": "i", "int64": "q", "float32": "f", "float64": "d", "timestamp": "q", "date": "I"}
+
+# Others are read one by one: long keys are alike by chance, and each number of rows has a format of its own.
+_MOST_KEY_BYTES, _MOST_ROWS = 64, 256
 
 Convert = Callable[[Any], Any]
 
@@ -41,18 +45,39 @@ class RowReader:
         """The row of a RESULT of at most one; None: it has none. Raises: FrameError: it is something else."""
         return self._read_row(body, ROWS_START)[0] if count_rows(body) else None
 
-    def read_by_key(self, body: bytes) -> dict[bytes, OnlineRow]:
-        """The rows of a RESULT by what stands before each: the serialised key. Raises: FrameError: as `read`."""
-        found = {}
+    def read_by_key(self, body: bytes, *, into: dict[bytes | None, OnlineRow | None]) -> None:
+        """Adds the rows of a RESULT by what stands before each: the serialised key. Raises: FrameError: as `read`."""
+        count = count_rows(body)
+        if count and self._read_alike(body, count, into):
+            return
         at = ROWS_START
-        for _ in range(count_rows(body)):
+        for _ in range(count):
             try:
                 end = at + 4 + _INT.unpack_from(body, at)[0]
             except struct.error as exc:
                 raise FrameError(f"rows of {len(body)} bytes cannot be read: {exc}") from exc
             key = body[at + 4 : end]
-            found[key], at = self._read_row(body, end)
-        return found
+            into[key], at = self._read_row(body, end)
+
+    def _read_alike(self, body: bytes, count: int, into: dict[bytes | None, OnlineRow | None]) -> bool:
+        """Rows that all have the same widths, read in one call. False: these have not, and nothing was added."""
+        fixed = self._fixed
+        if fixed is None or count > _MOST_ROWS:
+            return False
+        width, rest = divmod(len(body) - ROWS_START, count)
+        key_width = width - 4 - fixed.size
+        if rest or not 0 < key_width <= _MOST_KEY_BYTES:
+            return False
+        cells = _rows_struct(fixed.format, key_width, count).unpack_from(body, ROWS_START)
+        if cells[::2] != (key_width, *self._widths) * count:
+            return False
+        values, step, converts = cells[1::2], len(self._widths) + 1, self._converts
+        for at in range(0, len(values), step):
+            features = values[at + 3 : at + step]
+            into[values[at]] = OnlineRow(
+                values[at + 1], values[at + 2], self._converted(features) if converts else features
+            )
+        return True
 
     def _read_row(self, body: bytes, at: int) -> tuple[OnlineRow, int]:
         """A row, and where the next one begins."""
@@ -90,6 +115,12 @@ class RowReader:
         event, created, *features = values
         # A row's times are written with it; without them it is not one that a load wrote.
         return OnlineRow(event or 0, created or 0, tuple(features)), at
+
+
+@lru_cache(maxsize=1024)
+def _rows_struct(row_format: str, key_width: int, count: int) -> struct.Struct:
+    """Of rows that follow each other, each behind its key."""
+    return struct.Struct(">" + f"i{key_width}s{row_format.removeprefix('>')}" * count)
 
 
 def _fixed_format(dtype: DType) -> str | None:

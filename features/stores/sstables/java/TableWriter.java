@@ -61,6 +61,8 @@ final class TableWriter {
         Config config = new Config();
         // The files are for Cassandra 5, whose own need no older reader: with this, TTLs reach to 2106.
         config.storage_compatibility_mode = StorageCompatibilityMode.NONE;
+        // Keys are found in a trie. Nodes of Cassandra 5 read this format whichever they write.
+        config.sstable.selected_format = "bti";
         DatabaseDescriptor.clientInitialization(true, () -> config);
         if (DatabaseDescriptor.getPartitioner() == null) {
             DatabaseDescriptor.setPartitionerUnsafe(Murmur3Partitioner.instance);

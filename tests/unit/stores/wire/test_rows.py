@@ -67,6 +67,12 @@ def body_of(event: int, created: int, columns: list[tuple[DType, Any]], rows: in
     return struct.pack(">iiii", 2, 4, 2 + len(columns), rows) + b"".join(cells if rows else [])
 
 
+def read_by_key(dtypes: list[DType], body: bytes) -> dict[bytes | None, OnlineRow | None]:
+    found: dict[bytes | None, OnlineRow | None] = {}
+    RowReader(dtypes).read_by_key(body, into=found)
+    return found
+
+
 @pytest.mark.parametrize("types", [FIXED, FIXED | VARIABLE], ids=["fixed", "any"])
 def test_what_was_serialised_is_read_again_to_the_bit(types):
     @settings(deadline=None)
@@ -94,7 +100,7 @@ def test_a_result_without_rows_is_no_row():
     body = body_of(1, 2, [(DType.FLOAT64, 1.0)], rows=0)
 
     assert RowReader([DType.FLOAT64]).read(body) is None
-    assert RowReader([DType.FLOAT64]).read_by_key(body) == {}
+    assert read_by_key([DType.FLOAT64], body) == {}
 
 
 @pytest.mark.parametrize("dtype", [DType.FLOAT64, DType.STRING])
@@ -104,11 +110,37 @@ def test_rows_of_many_keys_are_found_by_their_keys(dtype):
     cells = [body_of(at, -at, [(dtype, value)])[16:] for at, value in enumerate(values)]
     rows = [struct.pack(">i", len(key)) + key + row for key, row in zip(keys, cells, strict=True)]
 
-    found = RowReader([dtype]).read_by_key(struct.pack(">iiii", 2, 4, 4, 3) + b"".join(rows))
+    found = read_by_key([dtype], struct.pack(">iiii", 2, 4, 4, 3) + b"".join(rows))
 
     assert found == {
         key: OnlineRow(at, -at, (value,)) for at, (key, value) in enumerate(zip(keys, values, strict=True))
     }
+
+
+@pytest.mark.parametrize("nulls", [False, True])
+@pytest.mark.parametrize("types", [FIXED, FIXED | VARIABLE], ids=["fixed", "any"])
+def test_rows_read_together_are_those_read_one_by_one(types, nulls):
+    """Alike or not: keys of one length or several, nulls or none, more rows than are read in one call."""
+    keys = st.one_of(st.binary(min_size=8, max_size=8), st.binary(max_size=70))
+
+    @settings(deadline=None)
+    @given(st.data(), st.lists(keys, max_size=6, unique=True) | st.just([b"%04d" % at for at in range(300)]))
+    def check(data: st.DataObject, keys: list[bytes]) -> None:
+        names = data.draw(st.lists(st.sampled_from([str(dtype) for dtype in types]), max_size=4))
+        dtypes = [TYPES[name] for name in names]
+        values = [types[dtype] | st.none() if nulls else types[dtype] for dtype in dtypes]
+        drawn = data.draw(st.lists(st.tuples(*values), min_size=1, max_size=4))
+        held = {key: list(zip(dtypes, drawn[at % len(drawn)], strict=True)) for at, key in enumerate(keys)}
+        rows = {key: body_of(at, -at, columns) for at, (key, columns) in enumerate(held.items())}
+        body = struct.pack(">iiii", 2, 4, 3 + len(dtypes), len(rows)) + b"".join(
+            struct.pack(">i", len(key)) + key + row[16:] for key, row in rows.items()
+        )
+        found = read_by_key(dtypes, body)
+
+        reader = RowReader(dtypes)
+        assert repr(found) == repr({key: reader.read(row) for key, row in rows.items()})
+
+    check()
 
 
 @pytest.mark.parametrize(
