@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--feast-entities", type=int, default=20_000, help="Feast's, and those asked for")
     parser.add_argument("--workers", type=int, default=2, help="processes of each server (default %(default)s)")
     parser.add_argument("--connections", type=int, default=16, help="kept busy (default %(default)s)")
+    parser.add_argument("--clients", type=int, default=256, help="connections under overload (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--without-feast", action="store_true")
@@ -163,17 +164,18 @@ def _figures(rounds: dict[str, list[list[Request]]]) -> dict[str, Any]:
 
 def _overload(path: Path, capacity: float, asked: argparse.Namespace) -> dict[str, float]:
     """Twice what can be answered, and then half of it."""
-    found = attack(path, seconds=asked.seconds, rate=2 * capacity, connections=asked.connections)
+    found = attack(path, seconds=asked.seconds, rate=2 * capacity, connections=asked.clients)
     accepted = [request for request in found if request.status == 200]
     refused = [request for request in found if request.status in (429, 503)]
     if len(accepted) + len(refused) != len(found):
         lost = [request.status for request in found if request.status not in (200, 429, 503)]
         raise SystemExit(f"{len(lost)} of {len(found)} requests were neither answered nor refused: {sorted(set(lost))}")
-    after = attack(path, seconds=asked.seconds, rate=_HALF * capacity, connections=asked.connections)
+    after = attack(path, seconds=asked.seconds, rate=_HALF * capacity, connections=asked.clients)
     # Calm from the last second on in which anything was refused or late.
     unwell = [request.at for request in after if request.status != 200 or request.milliseconds > _LIMIT_MS]
     told = {
-        "offered_per_second": 2 * capacity,
+        "wanted_per_second": 2 * capacity,
+        "offered_per_second": len(found) / max(request.at for request in found),
         "accepted_per_second": _rate(accepted),
         "refused_share": len(refused) / len(found),
         "accepted_p50_ms": _percentile(accepted, 0.5),

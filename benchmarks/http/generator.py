@@ -66,14 +66,15 @@ def attack(targets: Path, *, seconds: float, rate: float | None, connections: in
     """Send requests for so long, in the order in which they were sent.
 
     Args:
-        rate: requests a second, whatever becomes of them; None: each connection sends its next one after an answer.
-        connections: at most, where there is no rate; with one, as many as it takes.
+        rate: requests a second, as long as a connection is free for each; None: as many as the connections can.
+        connections: kept open, each for one request at a time.
     """
     program = shutil.which("vegeta") or str(_BUILT)
     answers, table = Path(f"{out_path('vegeta')}.bin"), Path(f"{out_path('vegeta')}.csv")
     answers.parent.mkdir(parents=True, exist_ok=True)
-    # Without a rate the number of workers is what bounds it.
-    bound = ["-rate", "0", "-max-workers", str(connections)] if rate is None else ["-rate", f"{round(rate)}/s"]
+    # Without a bound vegeta opens a connection for each request that waits, thousands where it is itself kept waiting
+    # for a core; clients in the field keep theirs.
+    bound = ["-rate", "0" if rate is None else f"{round(rate)}/s", "-max-workers", str(connections)]
     command = [
         program, "attack", "-format", "json", "-targets", str(targets), "-duration", f"{seconds}s", *bound,
         "-workers", str(connections), "-max-body", "0", "-timeout", "10s", "-output", str(answers),
