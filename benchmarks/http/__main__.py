@@ -2,8 +2,9 @@
 
 Both have as many workers, read the same values from the same Cassandra, and get the very same requests, in Feast's
 form; their answers are compared before times count. A load generator, vegeta, keeps connections busy: requests a
-second, and how long they take. Then our server gets twice what it can answer, at a rate that waits for nobody: what it
-refuses, how long those that it takes on wait, and how soon all is well again at half of what it can answer.
+second, and how long they take. Then our server gets twice what it can answer, at a rate that does not wait for answers
+while a connection is free: what it refuses, how long those that it takes on wait, and how soon all is well again at
+half of what it can answer.
 
 The last line is one JSON object: "requests_per_second", "ms" (p50), "p99" and "p999" by contender and keys, with their
 spreads over rounds; "speedup": {"feast": the least ratio of requests a second over lines}; "overload".

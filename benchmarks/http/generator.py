@@ -1,4 +1,4 @@
-"""Vegeta, a load generator that keeps its rate whether answers come or not. https://github.com/tsenart/vegeta
+"""Vegeta, a load generator that keeps its rate as long as a connection is free. https://github.com/tsenart/vegeta
 
 It is built of Go's module proxy where it is missing; `go` is in Debian's package golang-go, or at https://go.dev/dl.
 """

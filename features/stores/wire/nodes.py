@@ -67,17 +67,12 @@ class Node:
         """How many requests are under way."""
         return sum([c.load for c in self._connections if c is not None])
 
-    def next_connection(self) -> Connection | None:
-        """It is the next one's turn; None: it is not open."""
-        self._turn = (self._turn + 1) % len(self._connections)
-        kept = self._connections[self._turn]
-        return kept if kept is not None and kept.is_open else None
-
     async def connection(self) -> Connection:
-        """The connection whose turn it is. One that must be opened first is waited for if there is no other.
+        """An open connection: each time the next one. One that must be opened first is waited for if there is no other.
 
         Raises: ConnectError: none can be opened, or the last try was a moment ago; RefusedCredentialsError.
         """
+        self._turn = (self._turn + 1) % len(self._connections)
         kept = self._connections[self._turn]
         if kept is not None and kept.is_open:
             return kept
@@ -90,10 +85,6 @@ class Node:
         # A new one each time: one that is raised again and again gathers tracebacks.
         failure = self._failure if self._failure is not None and not self._closed else ConnectError(CLIENT_CLOSED)
         raise type(failure)(*failure.args)
-
-    def known_statement(self, statement: str) -> bytes | None:
-        """The id under which the node knows a statement; None: it was not prepared yet."""
-        return self._statements.get(statement)
 
     async def statement_id(self, connection: Connection, statement: str) -> bytes:
         """The id under which the node knows a statement, prepared where it is not: once, however many reads want it.

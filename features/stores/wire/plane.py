@@ -142,25 +142,22 @@ class ReadPlane:
         """Ask one node; fill in what came. Reads that its statements are unknown to are prepared and asked again."""
         loop = asyncio.get_running_loop()
         nodes = len(self._router.nodes())
-        connection = node.next_connection()
-        bodies = None if connection is None else self._known_bodies(node, items, places)
-        if connection is None or bodies is None:
-            ready_by = min(deadline, loop.time() + self._patience_seconds) if nodes > 1 else deadline
-            try:
-                async with asyncio.timeout_at(ready_by):
-                    connection = connection or await node.connection()
-                    places, bodies = await self._bodies(node, connection, items, places, outcomes)
-            except TimeoutError:
-                _fill(outcomes, places, None)
-                return
-            except RefusedCredentialsError as exc:
-                _fill(outcomes, places, Refused(str(exc)))
-                return
-            except ConnectError as exc:
-                _fill(outcomes, places, Lost(str(exc)))
-                return
-            if not places:
-                return
+        ready_by = min(deadline, loop.time() + self._patience_seconds) if nodes > 1 else deadline
+        try:
+            async with asyncio.timeout_at(ready_by):
+                connection = await node.connection()
+                places, bodies = await self._bodies(node, connection, items, places, outcomes)
+        except TimeoutError:
+            _fill(outcomes, places, None)
+            return
+        except RefusedCredentialsError as exc:
+            _fill(outcomes, places, Refused(str(exc)))
+            return
+        except ConnectError as exc:
+            _fill(outcomes, places, Lost(str(exc)))
+            return
+        if not places:
+            return
         hedge_at = deadline
         if self._hedge_seconds is not None and nodes > len(tried) + 1:
             hedge_at = min(deadline, loop.time() + self._hedge_seconds)
@@ -176,17 +173,6 @@ class ReadPlane:
         unknown = [at for at in places if isinstance(out := outcomes[at], ServerError) and out.code == UNPREPARED]
         for at in unknown:
             node.forget(items[at].statement)
-
-    def _known_bodies(self, node: Node, items: Sequence[Item], places: Sequence[int]) -> list[bytes] | None:
-        """What to send for each place; None: the node does not know all statements. The way of nearly all reads."""
-        bodies = []
-        for at in places:
-            item = items[at]
-            statement_id = node.known_statement(item.statement)
-            if statement_id is None:
-                return None
-            bodies.append(self._head(statement_id, item.count) + item.values)
-        return bodies
 
     async def _bodies(
         self,

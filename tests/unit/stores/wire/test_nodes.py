@@ -68,19 +68,3 @@ def test_each_read_of_a_node_that_failed_a_moment_ago_gets_an_error_of_its_own()
     errors = asyncio.run(ask())
     assert len({id(error) for error in errors}) == 3
     assert len({str(error) for error in errors}) == 1
-
-
-def test_all_connections_take_turns_and_one_that_broke_is_opened_again():
-    async def ask() -> None:
-        server = FrameServer()
-        async with running(server, connections=2) as nodes:
-            reads = plane(nodes)
-            assert [await read(reads) for _ in range(6)] == [NO_ROWS] * 6
-            assert len(server.connections) == 2
-
-            server.connections[1].close()
-            await asyncio.sleep(0.05)
-            assert [await read(reads) for _ in range(6)] == [NO_ROWS] * 6
-            assert len(server.connections) == 3
-
-    asyncio.run(ask())
