@@ -95,7 +95,7 @@ def cassandra_yaml(
         "concurrent_validations": 1,
         "compaction_throughput": "0MiB/s",
         "stream_throughput_outbound": "0MiB/s",
-        "read_request_timeout": "10s",
+        "read_request_timeout": "5s",
         "range_request_timeout": "20s",
         "write_request_timeout": "10s",
         "truncate_request_timeout": "60s",

@@ -1,6 +1,7 @@
 """Connecting to Cassandra, and what its failures mean in the words of the feature store."""
 
 import logging
+import ssl
 from typing import Any
 
 from cassandra import (
@@ -23,11 +24,16 @@ from features.config import OnlineSettings
 from features.errors import OnlineStoreError
 from features.stores.read_errors import addresses_of, unreachable
 from features.stores.tls import client_context, explain_tls
+from features.stores.wire.loop_thread import LoopThread
+from features.stores.wire.opening import answering
 
 # All that the driver raises for reasons outside this code.
 VENDOR_ERRORS = (DriverException, NoHostAvailable, ConnectionException, OSError)
 _MAX_RECONNECT_SECONDS = 5.0
 _PROTOCOL_VERSION = 5
+# How long one of several nodes may take to answer a connection. A session waits so long for one that hangs now and
+# then, whoever else is connected; the driver goes on trying in the background.
+_MAX_CONNECT_SECONDS = 2.0
 
 
 def connect(settings: OnlineSettings) -> Session:
@@ -49,19 +55,21 @@ def connect(settings: OnlineSettings) -> Session:
         request_timeout=settings.timeout_seconds,
         row_factory=tuple_factory,
     )
+    tls = client_context(settings)
+    hosts = _answering(settings, tls)
     # Hosts are tried one after another.
-    each = settings.timeout_seconds / len(settings.hosts)
+    each = settings.timeout_seconds / len(hosts)
     cluster = None
     try:
         cluster = Cluster(
-            contact_points=list(settings.hosts),
+            contact_points=hosts,
             port=settings.port,
             auth_provider=authentication,
-            ssl_context=client_context(settings),
+            ssl_context=tls,
             execution_profiles={EXEC_PROFILE_DEFAULT: profile},
             # Pinned: negotiation logs a warning for each version that it gives up.
             protocol_version=_PROTOCOL_VERSION,
-            connect_timeout=each,
+            connect_timeout=min(each, _MAX_CONNECT_SECONDS) if len(settings.hosts) > 1 else each,
             control_connection_timeout=each,
             reconnection_policy=ExponentialReconnectionPolicy(0.2, _MAX_RECONNECT_SECONDS),
         )
@@ -99,6 +107,24 @@ def explain(exc: Exception, settings: OnlineSettings) -> OnlineStoreError:
             f"Cassandra at {where} has too few live replicas for consistency {settings.consistency}: {first_line(exc)}"
         )
     return OnlineStoreError(f"Cassandra at {where} failed: {type(exc).__name__}: {first_line(exc)}")
+
+
+def _answering(settings: OnlineSettings, tls: ssl.SSLContext | None) -> list[str]:
+    """The hosts to begin with: those that answer, all where none does, so that the driver says why.
+
+    The driver tries one after another, and spends seconds on each that accepts connections and says nothing.
+    """
+    hosts = list(settings.hosts)
+    if len(hosts) == 1:
+        return hosts
+    # A thread of its own: this one may have an event loop that runs already.
+    thread = LoopThread("online-hosts")
+    try:
+        addresses = [(host, settings.port) for host in hosts]
+        found = thread.run(answering(addresses, tls, timeout_seconds=settings.timeout_seconds / len(hosts)))
+        return [host for host, _ in found] or hosts
+    finally:
+        thread.stop()
 
 
 def _quiet_driver() -> None:

@@ -1,12 +1,16 @@
-"""Opening a connection: TCP, TLS, the handshake, and the password where the server asks for one."""
+"""Opening a connection: which hosts answer, TCP, TLS, the handshake, and the password where one is asked for."""
 
 import asyncio
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from features.stores.wire import frames
 from features.stores.wire.connection import Answer, Connection, Lost, Reply
 from features.stores.wire.frames import ServerError
+
+# How long hosts may take to answer behind the first that does.
+_GRACE_SECONDS = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +57,27 @@ async def open_connection(host: str, port: int, access: Access, *, timeout_secon
     return connection
 
 
+async def answering(
+    addresses: Sequence[tuple[str, int]], tls: ssl.SSLContext | None, *, timeout_seconds: float
+) -> list[tuple[str, int]]:
+    """Those of some addresses where a node answers, all asked at once: a node that hangs holds up none of the others.
+
+    Those that answer within the timeout, or a moment behind the first that does; maybe none. Nobody logs in.
+    """
+    tries = {asyncio.create_task(_answers(host, port, tls)): (host, port) for host, port in addresses}
+    try:
+        for first in asyncio.as_completed(tries, timeout=timeout_seconds):
+            if await first:
+                await asyncio.wait(tries, timeout=_GRACE_SECONDS)
+                break
+        return [address for task, address in tries.items() if task.done() and task.result()]
+    except TimeoutError:
+        return []
+    finally:
+        for task in tries:
+            task.cancel()
+
+
 async def ask(connection: Connection, opcode: int, body: bytes) -> Answer:
     """The answer to one request."""
     exchange = connection.send(opcode, [body])
@@ -61,6 +86,19 @@ async def ask(connection: Connection, opcode: int, body: bytes) -> Answer:
     finally:
         exchange.abandoned = True
     return exchange.answers[0]
+
+
+async def _answers(host: str, port: int, tls: ssl.SSLContext | None) -> bool:
+    """Whether a node there answers before any login."""
+    try:
+        _, connection = await asyncio.get_running_loop().create_connection(Connection, host, port, ssl=tls)
+    except (OSError, ssl.SSLError):
+        return False
+    try:
+        answer = await ask(connection, frames.OPTIONS, b"")
+        return isinstance(answer, Reply) and answer.opcode == frames.SUPPORTED
+    finally:
+        connection.close("it was only asked whether it answers")
 
 
 async def _shake_hands(connection: Connection, access: Access) -> None:

@@ -6,12 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from features.stores.wire.frames import EXECUTE, HEADER, OPTIONS, PREPARE, READY, RESULT, STARTUP
+from features.stores.wire.frames import EXECUTE, HEADER, OPTIONS, PREPARE, READY, RESULT, STARTUP, SUPPORTED
 from features.stores.wire.nodes import Address, Node
 from features.stores.wire.opening import Access
 from features.stores.wire.plane import Item, Outcome, ReadPlane
 
-SUPPORTED = 0x06
 PREPARED = struct.pack(">iH", 4, 16) + b"0123456789abcdef" + bytes(16)
 NO_ROWS = struct.pack(">iiii", 2, 0x0004, 0, 0)
 WARNING, TRACING, CUSTOM_PAYLOAD, COMPRESSED = 0x08, 0x02, 0x04, 0x01
