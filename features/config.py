@@ -119,7 +119,7 @@ class ServingSettings(_Section):
     timeout_ms: int = Field(default=2_000, ge=1, description="deadline of a request that names none")
     max_timeout_ms: int = Field(default=10_000, ge=1, description="the longest that a request may ask for")
     max_in_flight: int = Field(default=256, ge=1, description="requests under way at once, at most")
-    queue_target_ms: float = Field(default=10.0, gt=0, description="waits above it: fewer are taken on at once")
+    queue_target_ms: float = Field(default=5.0, gt=0, description="waits above it: fewer are taken on at once")
     shutdown_seconds: int = Field(default=10, ge=1, description="what is under way gets so long to finish")
     cache_seconds: float = Field(default=0, ge=0, description="rows are answered again for so long; 0: no cache")
     cache_rows: int = Field(default=100_000, ge=1, description="rows that the cache of a process keeps")

@@ -172,8 +172,7 @@ def _overload(path: Path, capacity: float, asked: argparse.Namespace) -> dict[st
         lost = [request.status for request in found if request.status not in (200, 429, 503)]
         raise SystemExit(f"{len(lost)} of {len(found)} requests were neither answered nor refused: {sorted(set(lost))}")
     after = attack(path, seconds=asked.seconds, rate=_HALF * capacity, connections=asked.clients)
-    # Calm from the last second on in which anything was refused or late.
-    unwell = [request.at for request in after if request.status != 200 or request.milliseconds > _LIMIT_MS]
+    late = [request.at for request in after if request.status != 200 or request.milliseconds > _LIMIT_MS]
     told = {
         "wanted_per_second": 2 * capacity,
         "offered_per_second": len(found) / max(request.at for request in found),
@@ -182,11 +181,25 @@ def _overload(path: Path, capacity: float, asked: argparse.Namespace) -> dict[st
         "accepted_p50_ms": _percentile(accepted, 0.5),
         "accepted_p99_ms": _percentile(accepted, 0.99),
         "refused_p99_ms": _percentile(refused, 0.99) if refused else 0.0,
-        "recovered_seconds": max(unwell, default=0.0),
+        "recovered_seconds": _recovered(after),
+        "last_late_seconds": max(late, default=0.0),
         "after_p99_ms": _percentile(after, 0.99),
     }
     say(", ".join(f"{name} {figure:.1f}" for name, figure in told.items()))
     return told
+
+
+def _recovered(after: Sequence[Request]) -> float:
+    """The end of the last second in which one was refused, or more than one of a hundred was late; 0: there is none."""
+    seconds: dict[int, list[Request]] = {}
+    for request in after:
+        seconds.setdefault(int(request.at), []).append(request)
+    unwell = [
+        second
+        for second, found in seconds.items()
+        if any(request.status != 200 for request in found) or _percentile(found, 0.99) > _LIMIT_MS
+    ]
+    return max(unwell, default=-1) + 1.0
 
 
 def _rate(found: Sequence[Request]) -> float:

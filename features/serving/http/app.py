@@ -15,6 +15,7 @@ from features.serving.http.access_log import AccessLine, AccessLog, now
 from features.serving.http.admission import Admission
 from features.serving.http.exchange import Answer, Exchange, Receive, Scope, Send, send_answer
 from features.serving.http.exposition import CONTENT_TYPE, expose
+from features.serving.http.gate import ADMITTED, Gate
 from features.serving.http.keys import KeyRing
 from features.serving.http.messages import ErrorAnswer, ReadyAnswer
 from features.serving.http.metrics import Gauges, Metrics
@@ -56,6 +57,8 @@ class Application:
     worker, folder: where several workers share a port, which one this is, and where they find each other's counts.
     on_start: called once it is about to answer.
 
+    Attributes: gate: for a protocol that asks it before it calls the application.
+
     Raises: ConfigError: the file of keys, or the access log, cannot be used.
     """
 
@@ -76,6 +79,7 @@ class Application:
         self._metrics = Metrics(folder=folder, worker=worker, gauges=self._gauges, client=self._client_counts)
         # Of a worker whose place this one has taken.
         self._dropped_before = self._metrics.counts.log_lines_dropped
+        self.gate = Gate(self._admission, self._metrics, self._tell)
         reads = FeatureReads(
             serving.client,
             settings=settings,
@@ -107,6 +111,7 @@ class Application:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange.of(scope)
+        exchange.admitted = ADMITTED in scope.get("extensions", ())
         try:
             answer = await self._handler(exchange)(exchange, receive)
         except asyncio.CancelledError:

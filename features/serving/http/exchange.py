@@ -26,6 +26,7 @@ class Exchange:
     """What is known of a request while it is answered; what its line in the access log tells at the end.
 
     caller: the name of its key. service: under which it is counted. arms: view to arm to rows, while a canary runs.
+    admitted: it counts among those under way.
     """
 
     method: str
@@ -34,6 +35,7 @@ class Exchange:
     request_id: str
     started: float = field(default_factory=time.perf_counter)
     body_read: bool = False
+    admitted: bool = False
     caller: str | None = None
     service: str = "none"
     features: str | list[str] | None = None
@@ -104,6 +106,12 @@ class Answer:
 
 async def send_answer(send: Send, answer: Answer, exchange: Exchange) -> None:
     """Send an answer, with the request's id."""
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer_headers(answer, exchange)})
+    await send({"type": "http.response.body", "body": b"" if exchange.method == "HEAD" else answer.body})
+
+
+def answer_headers(answer: Answer, exchange: Exchange) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer."""
     headers = [
         (b"content-type", answer.media_type.encode()),
         (b"content-length", b"%d" % len(answer.body)),
@@ -113,8 +121,7 @@ async def send_answer(send: Send, answer: Answer, exchange: Exchange) -> None:
     if exchange.method == "POST" and not exchange.body_read:
         # The rest of the body is not worth reading.
         headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if exchange.method == "HEAD" else answer.body})
+    return headers
 
 
 def _too_long(most_bytes: int) -> RefusedRequestError:

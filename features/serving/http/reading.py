@@ -15,7 +15,7 @@ from features.serving.http.feast import read_feast_times
 from features.serving.http.keys import KeyRing, check_scope
 from features.serving.http.messages import Asked, read_request
 from features.serving.http.metrics import Metrics
-from features.serving.http.refusals import RefusedRequestError
+from features.serving.http.refusals import OVERLOADED, RETRY, RefusedRequestError
 from features.serving.http.rendering import ARROW, render
 from features.serving.json_values import read_defaults, read_entity_rows
 from features.serving.response import OnlineResponse
@@ -59,6 +59,13 @@ class FeatureReads:
         Raises: RefusedRequestError: for its key, its size, its deadline, or because too many are under way; and as
             `OnlineClient.get`.
         """
+        try:
+            return await self._answer(exchange, receive)
+        finally:
+            if exchange.admitted:
+                self._admission.leave()
+
+    async def _answer(self, exchange: Exchange, receive: Receive) -> Answer:
         settings = self._settings
         key = self._keys.identify(exchange.api_key)
         exchange.caller = None if key is None else key.name
@@ -67,19 +74,21 @@ class FeatureReads:
         try:
             async with asyncio.timeout(seconds):
                 body = await exchange.read_body(receive, most_bytes=settings.max_body_bytes)
-                if not self._admission.enter():
-                    self._metrics.count_refused("overload")
-                    raise RefusedRequestError(503, "too many requests at once; try again later", {"retry-after": "1"})
-                try:
-                    answer = await self._read(exchange, key, body, until)
-                finally:
-                    self._admission.leave()
+                self._admit(exchange)
+                answer = await self._read(exchange, key, body, until)
         except TimeoutError:
             status, what = (504, "there was no answer") if exchange.body_read else (408, "the body was not all there")
             raise RefusedRequestError(status, f"{what} within {seconds * 1000:.0f} ms") from None
         rows = exchange.rows or 0
         self._admission.measure((exchange.service, rows.bit_length()), time.monotonic() - until + seconds)
         return answer
+
+    def _admit(self, exchange: Exchange) -> None:
+        """Count a request among those under way, unless it is counted already. Raises: RefusedRequestError."""
+        exchange.admitted = exchange.admitted or self._admission.enter()
+        if not exchange.admitted:
+            self._metrics.count_refused("overload")
+            raise RefusedRequestError(503, OVERLOADED, RETRY)
 
     async def _read(self, exchange: Exchange, key: ServingKey | None, body: bytes, until: float) -> Answer:
         asked = read_request(body, max_rows=self._settings.max_rows)

@@ -24,7 +24,8 @@ _OURS: dict[type[BaseException], tuple[int, str]] = {
     StaleCodeError: (503, "an on-demand feature of the request is not deployed here as it was applied"),
     FeatureStoreError: (500, "the request failed"),
 }
-_RETRY = {"retry-after": "1"}
+RETRY = {"retry-after": "1"}
+OVERLOADED = "too many requests at once; try again later"
 
 
 class RefusedRequestError(FeatureStoreError):
@@ -48,6 +49,6 @@ def explain(error: Exception, request_id: str) -> tuple[int, str, Mapping[str, s
             # A transform's message may hold values of features: its class is enough to find it.
             said = str(error) if isinstance(error, OnlineStoreError | RegistryError) else ""
             logger.error("request failed", extra={"request_id": request_id, "error": type(error).__name__, "why": said})
-            return status, f"{detail} (request {request_id})", _RETRY if status == 503 else {}
+            return status, f"{detail} (request {request_id})", RETRY if status == 503 else {}
     logger.error("internal error", exc_info=error, extra={"request_id": request_id, "error": type(error).__name__})
     return 500, f"internal error (request {request_id})", {}
