@@ -35,6 +35,7 @@ _WARM_SECONDS = 20.0
 # Of accepted requests, while twice as many come as can be answered; and until it is over after that.
 _LIMIT_MS = 50.0
 _HALF = 0.5
+_CALM_SECONDS = 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -183,6 +184,7 @@ def _overload(path: Path, capacity: float, asked: argparse.Namespace) -> dict[st
         "refused_p99_ms": _percentile(refused, 0.99) if refused else 0.0,
         "recovered_seconds": _recovered(after),
         "last_late_seconds": max(late, default=0.0),
+        "after_refused": sum(request.status != 200 for request in after),
         "after_p99_ms": _percentile(after, 0.99),
     }
     say(", ".join(f"{name} {figure:.1f}" for name, figure in told.items()))
@@ -190,16 +192,16 @@ def _overload(path: Path, capacity: float, asked: argparse.Namespace) -> dict[st
 
 
 def _recovered(after: Sequence[Request]) -> float:
-    """The end of the last second in which one was refused, or more than one of a hundred was late; 0: there is none."""
+    """When the first seconds in a row began in which none was refused, and at most one of a hundred was late."""
     seconds: dict[int, list[Request]] = {}
     for request in after:
         seconds.setdefault(int(request.at), []).append(request)
-    unwell = [
-        second
-        for second, found in seconds.items()
-        if any(request.status != 200 for request in found) or _percentile(found, 0.99) > _LIMIT_MS
+    is_well = [
+        all(request.status == 200 for request in found) and _percentile(found, 0.99) <= _LIMIT_MS
+        for _, found in sorted(seconds.items())
     ]
-    return max(unwell, default=-1) + 1.0
+    starts = [n for n in range(len(is_well)) if is_well[n : n + _CALM_SECONDS] == [True] * _CALM_SECONDS]
+    return float(starts[0]) if starts else float(len(is_well))
 
 
 def _rate(found: Sequence[Request]) -> float:

@@ -234,15 +234,15 @@ class _Work:
         if keyed is None:
             keyed = self._keyed[known] = _Keyed(request.keys, select.serialisers)
         first = len(self.items)
-        names_keys = select.many is not None and self._most > 1 and len(keyed.distinct) > 1
-        if names_keys:
+        many = select.many if self._most > 1 and len(keyed.distinct) > 1 else None
+        if many is not None:
             if keyed.groups is None:
                 keyed.groups = [(bound_list(group), group[0]) for group in self._group(list(keyed.distinct))]
-            self.items += [Item(select.many or "", values, 1, routing) for values, routing in keyed.groups]
+            self.items += [Item(many, values, 1, routing) for values, routing in keyed.groups]
         else:
             count = len(select.serialisers)
             self.items += [Item(select.one, values, count, key) for key, values in keyed.distinct.items()]
-        self.asked.append(_Asked(range(first, len(self.items)), keyed.partitions, names_keys))
+        self.asked.append(_Asked(range(first, len(self.items)), keyed.partitions, names_keys=many is not None))
 
     def _group(self, keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
         """Partition keys of one replica each, in groups of about equal size."""

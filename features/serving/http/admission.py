@@ -4,9 +4,10 @@ A worker that takes on whatever comes answers everything late when too much come
 and the bound follows what requests wait: the middle one of how much longer they took than the least that one of their
 kind took lately, and how late the event loop comes to work that is ready. It does not matter where they wait, here or
 in the store. Ten times a second: where the wait is above its target, the bound falls by a fifth, if it is nearly in
-use at all; where it is not, and the bound was reached, it grows by a tenth. (The least time as the measure of an empty
-queue is TCP Vegas', Brakmo and Peterson 1994.) What is beyond the bound is refused at once, which costs a fraction of
-an answer.
+use at all; where it is not, and the bound was reached, it grows by a tenth, as does a bound that is below the one to
+begin with: what arrives together after a moment in which nothing could run is no overload. (The least time as the
+measure of an empty queue is TCP Vegas', Brakmo and Peterson 1994.) What is beyond the bound is refused at once, which
+costs a fraction of an answer.
 """
 
 import asyncio
@@ -92,7 +93,7 @@ class Admission:
             # Few requests that wait are not helped by a lower bound.
             if self._peak * 2 >= self._limit:
                 self._limit = max(self._least, self._limit * _DECREASE)
-        elif self._refused or self._peak >= self._limit * _DECREASE:
+        elif self._refused or self._peak >= self._limit * _DECREASE or self._limit < _FIRST:
             self._limit = min(self._most, self._limit * _INCREASE + 1)
         self._peak, self._refused = self._under_way, False
         self._waits.clear()

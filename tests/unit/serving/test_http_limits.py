@@ -301,6 +301,19 @@ def test_the_bound_falls_while_requests_wait_and_grows_while_they_do_not() -> No
     assert admission.limit == 100
 
 
+def test_a_bound_that_fell_is_back_within_three_seconds_of_calm() -> None:
+    admission = Admission(most=100, target_seconds=0.010)
+    busy(admission, 20, 0.002)
+    for _ in range(50):
+        busy(admission, 32, 0.030)
+    assert admission.limit == 4
+
+    for _ in range(30):
+        busy(admission, 1, 0.002)
+
+    assert 32 <= admission.limit < 40
+
+
 def test_a_late_event_loop_is_a_wait_too() -> None:
     admission = Admission(most=100, target_seconds=0.010)
     for _ in range(32):
