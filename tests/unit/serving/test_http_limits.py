@@ -289,7 +289,7 @@ def test_the_bound_falls_while_requests_wait_and_grows_while_they_do_not() -> No
     admission = Admission(most=100, target_seconds=0.010)
     assert admission.limit == 16
 
-    busy(admission, 20, 0.002)
+    busy(admission, 10, 0.002)
     busy(admission, 16, 0.030)
     assert (admission.limit, admission.wait_seconds) == (12, pytest.approx(0.028))
     for _ in range(50):
@@ -303,7 +303,7 @@ def test_the_bound_falls_while_requests_wait_and_grows_while_they_do_not() -> No
 
 def test_a_bound_that_fell_is_back_within_three_seconds_of_calm() -> None:
     admission = Admission(most=100, target_seconds=0.010)
-    busy(admission, 20, 0.002)
+    busy(admission, 10, 0.002)
     for _ in range(50):
         busy(admission, 32, 0.030)
     assert admission.limit == 4
