@@ -74,7 +74,7 @@ def connect(settings: OnlineSettings) -> Session:
             reconnection_policy=ExponentialReconnectionPolicy(0.2, _MAX_RECONNECT_SECONDS),
         )
         return cluster.connect()
-    except VENDOR_ERRORS as exc:
+    except (*VENDOR_ERRORS, UnicodeError) as exc:
         if cluster is not None:
             cluster.shutdown()
         raise explain(exc, settings) from exc
@@ -98,7 +98,7 @@ def explain(exc: Exception, settings: OnlineSettings) -> OnlineStoreError:
         if "unconfigured table" in text or "does not exist" in text:
             return OnlineStoreError(f"keyspace {settings.keyspace} at {where}: {text}; run `features apply`, then load")
         return OnlineStoreError(f"Cassandra at {where} refuses the statement: {text}")
-    if isinstance(exc, UnresolvableContactPoints):
+    if isinstance(exc, UnresolvableContactPoints | UnicodeError):
         return OnlineStoreError(f"no address is known for any of {where}; check online.hosts in conf")
     if isinstance(exc, NoHostAvailable | ConnectionException | OperationTimedOut | OSError):
         return unreachable(settings, _reason(causes))

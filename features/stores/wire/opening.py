@@ -1,6 +1,7 @@
 """Opening a connection: which hosts answer, TCP, TLS, the handshake, and the password where one is asked for."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,9 +91,13 @@ async def ask(connection: Connection, opcode: int, body: bytes) -> Answer:
 
 async def _answers(host: str, port: int, tls: ssl.SSLContext | None) -> bool:
     """Whether a node there answers before any login."""
+    loop = asyncio.get_running_loop()
     try:
-        _, connection = await asyncio.get_running_loop().create_connection(Connection, host, port, ssl=tls)
-    except (OSError, ssl.SSLError):
+        # Apart from the connection: uvloop complains of names that cannot be resolved where nobody waits any more.
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        ip, name = str(found[0][4][0]), host if tls else None
+        _, connection = await loop.create_connection(Connection, ip, port, ssl=tls, server_hostname=name)
+    except (OSError, ssl.SSLError, UnicodeError):
         return False
     try:
         answer = await ask(connection, frames.OPTIONS, b"")

@@ -5,7 +5,8 @@ from cassandra import AuthenticationFailed, InvalidRequest, OperationTimedOut, R
 from cassandra.cluster import NoHostAvailable
 
 from features.config import OnlineSettings, TlsSettings
-from features.stores.cassandra_session import explain
+from features.errors import OnlineStoreError
+from features.stores.cassandra_session import connect, explain
 
 LOCAL = OnlineSettings(port=9999)
 REMOTE = OnlineSettings(hosts=("cassandra-1.example.com", "10.0.0.2"), username="reader", consistency="QUORUM")
@@ -87,3 +88,9 @@ def test_each_failure_says_where_what_and_what_to_do(settings, error, parts):
     for part in parts:
         assert part in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("hosts", [("no..name",), ("no..name", "name.invalid")])
+def test_names_that_are_none_are_told(hosts):
+    with pytest.raises(OnlineStoreError, match=r"no address is known for any of no\.\.name:9042.*online\.hosts"):
+        connect(OnlineSettings(hosts=hosts, port=9042, timeout_seconds=2))

@@ -43,6 +43,12 @@ def test_where_all_hang_nothing_is_found_within_the_timeout():
     assert 0.2 < taken < 2
 
 
+def test_names_that_are_none_are_left_out():
+    addresses = [("no..name", 9042), ("x" * 300, 9042), ("name.invalid", 9042)]
+
+    assert asyncio.run(answering(addresses, None, timeout_seconds=5)) == []
+
+
 def test_a_port_that_is_closed_and_one_that_speaks_otherwise_are_left_out():
     async def ask() -> list[tuple[str, int]]:
         async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
