@@ -24,6 +24,7 @@ _OURS: dict[type[BaseException], tuple[int, str]] = {
     StaleCodeError: (503, "an on-demand feature of the request is not deployed here as it was applied"),
     FeatureStoreError: (500, "the request failed"),
 }
+_MOST_DETAIL = 4000
 RETRY = {"retry-after": "1"}
 OVERLOADED = "too many requests at once; try again later"
 
@@ -37,13 +38,19 @@ class RefusedRequestError(FeatureStoreError):
         self.headers = headers or {}
 
 
+def _cut(detail: str) -> str:
+    # What callers sent may stand in its middle.
+    half = _MOST_DETAIL // 2
+    return detail if len(detail) <= _MOST_DETAIL else f"{detail[:half]}...{detail[-half:]}"
+
+
 def explain(error: Exception, request_id: str) -> tuple[int, str, Mapping[str, str]]:
     """Status, detail and headers of the answer to a request that failed. What the caller is not told is logged."""
     if isinstance(error, RefusedRequestError):
-        return error.status, str(error), error.headers
+        return error.status, _cut(str(error)), error.headers
     for kind in type(error).__mro__:
         if kind in _CALLERS:
-            return _CALLERS[kind], str(error), {}
+            return _CALLERS[kind], _cut(str(error)), {}
         if kind in _OURS:
             status, detail = _OURS[kind]
             # A transform's message may hold values of features: its class is enough to find it.

@@ -68,7 +68,10 @@ def _to_arrow(response: OnlineResponse, *, event_timestamps: bool) -> bytes:
         key = tuple(statuses)
         if key not in known:
             known[key] = _status_array(key)
-        arrays[f"{name}__status"] = known[key]
+        column = f"{name}__status"
+        if column in arrays:
+            raise RefusedRequestError(400, f"column {column!r} is what the answer names a status; leave it out")
+        arrays[column] = known[key]
     if event_timestamps:
         for name, times in response.event_timestamps.items():
             arrays[f"{name}__event_timestamp"] = pa.array(times, pa.timestamp("us", tz="UTC"))
@@ -84,11 +87,15 @@ def _array(name: str, values: Sequence[Any], dtype: DType | None) -> "pa.Array":
 
     from features.core.arrow_types import to_arrow
 
+    refusal = RefusedRequestError(400, f"column {name!r} has no Arrow type; leave it out, or ask for {JSON}")
+    # Only a column that came along with the entity rows may hold objects, which would become structs of all their keys,
+    # or values of several types.
+    if dtype is None and any(isinstance(value, dict | list) for value in values):
+        raise refusal
     try:
         return pa.array(values) if dtype is None else to_arrow(values, dtype)
     except (pa.ArrowException, OverflowError) as exc:
-        # Only a column that came along with the entity rows may hold values of several types.
-        raise RefusedRequestError(400, f"column {name!r} has no Arrow type; leave it out, or ask for {JSON}") from exc
+        raise refusal from exc
 
 
 def _status_array(statuses: Sequence[str]) -> "pa.Array":

@@ -203,6 +203,32 @@ def test_arrow_is_answered_where_it_is_accepted(desk: Desk) -> None:
     assert table.schema.field("instants").type == pa.list_(pa.field("element", pa.timestamp("us", tz="UTC")))
 
 
+@pytest.mark.parametrize("value", [{"k": 1}, [1, 2], [[[]]], {}])
+def test_objects_that_came_along_have_no_arrow_type(desk: Desk, value: object) -> None:
+    rows = [{"customer": "a", "note": None}, {"customer": "b", "note": value}]
+
+    answer = desk.ask(features="spend", entity_rows=rows, headers={"accept": "application/vnd.apache.arrow.stream"})
+
+    assert answer.status_code == 400
+    assert "'note' has no Arrow type" in answer.json()["detail"]
+
+
+def test_a_column_named_as_a_status_is_told_where_arrow_is_wanted(desk: Desk) -> None:
+    rows = [{"customer": "a", "amount__status": 1}]
+
+    answer = desk.ask(features="spend", entity_rows=rows, headers={"accept": "application/vnd.apache.arrow.stream"})
+
+    assert answer.status_code == 400
+    assert "'amount__status'" in answer.json()["detail"]
+
+
+def test_what_callers_are_told_is_no_longer_than_they_can_read(desk: Desk) -> None:
+    answer = desk.ask(features="a" * 100_000, entity_rows=[{"customer": "a"}])
+
+    assert answer.status_code == 404
+    assert len(answer.content) < 5000
+
+
 def test_columns_without_an_arrow_type_are_told(desk: Desk) -> None:
     rows = [{"customer": "a", "note": 1}, {"customer": "b", "note": {"x": 1}}]
 
