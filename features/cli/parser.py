@@ -9,7 +9,7 @@ _EXAMPLE = """\
 examples:
   features plan
   features materialize carrier_delay --start 2013-03-07T00:00:00Z --end 2013-03-08T00:00:00Z
-  features get --features delay_model carrier=AA origin=JFK
+  features get --features delay_model carrier=UA origin=EWR dest=SFO tailnum=N14228
   features build --help
 
 exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted"""

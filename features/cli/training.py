@@ -169,7 +169,9 @@ def show(args: Namespace) -> Answer:
     with open_store(args) as store:
         manifest = store.training_set(args.saved)
     views = [(v["view"], v["position"], v["delta_version"], ", ".join(v["features"])) for v in _views(manifest)]
-    statistics = [(name, *s.values()) for name, s in manifest.content.get("statistics", {}).items()]
+    # A manifest's keys are sorted by name.
+    told = ("nulls", "nans", "min", "max", "mean")
+    statistics = [(name, *map(s.get, told)) for name, s in manifest.content.get("statistics", {}).items()]
     parts = [
         fields({"set": manifest.reference, **describe(manifest)}),
         table(("view", "log position", "Delta version", "features"), views),

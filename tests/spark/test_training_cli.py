@@ -55,8 +55,10 @@ def test_a_set_is_saved_with_every_option_then_shown_held_released_and_rebuilt(p
     shown = project.run("training-set", "show", "payments")
     assert "as of:        {'last_payment': 0}" in shown.out
     assert "last_payment@1" in shown.out
-    assert "amount" in shown.out
     content = project.run("training-set", "show", "payments", "--json").data["content"]
+    told = content["statistics"]["amount"]
+    row = next(line.split() for line in shown.out.splitlines() if line.startswith("amount "))
+    assert row == ["amount", *(str(told[name]) for name in ("nulls", "nans", "min", "max", "mean"))]
     assert content["splits"]["rows"] == {"train": 1, "test": 1}
 
     rebuilt = project.run("training-set", "rebuild", "payments@1", "--output", "again", "--json")
