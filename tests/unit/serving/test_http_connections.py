@@ -69,7 +69,7 @@ class Server:
                 protocol.transport.abort()
             await asyncio.sleep(0.02)
 
-    async def talk(self, *pieces: bytes, seconds: float = 0.2, keep_alive: float = 5) -> tuple[bytes, bool]:
+    async def talk(self, *pieces: bytes, seconds: float = 1.0, keep_alive: float = 5) -> tuple[bytes, bool]:
         """What comes back within the time, and whether the server has closed by then."""
         async with self.listening(keep_alive=keep_alive) as address:
             reader, writer = await asyncio.open_connection(*address)
