@@ -87,15 +87,18 @@ def _array(name: str, values: Sequence[Any], dtype: DType | None) -> "pa.Array":
 
     from features.core.arrow_types import to_arrow
 
-    refusal = RefusedRequestError(400, f"column {name!r} has no Arrow type; leave it out, or ask for {JSON}")
     # Only a column that came along with the entity rows may hold objects, which would become structs of all their keys,
     # or values of several types.
     if dtype is None and any(isinstance(value, dict | list) for value in values):
-        raise refusal
+        raise _no_arrow_type(name)
     try:
         return pa.array(values) if dtype is None else to_arrow(values, dtype)
     except (pa.ArrowException, OverflowError) as exc:
-        raise refusal from exc
+        raise _no_arrow_type(name) from exc
+
+
+def _no_arrow_type(name: str) -> RefusedRequestError:
+    return RefusedRequestError(400, f"column {name!r} has no Arrow type; leave it out, or ask for {JSON}")
 
 
 def _status_array(statuses: Sequence[str]) -> "pa.Array":

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -43,29 +45,27 @@ class Desk:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
 
-    async def answers(self, *pieces: bytes | None) -> list[tuple[int, dict[str, str], bytes]]:
-        """Send pieces, one after another; None: after an answer. What comes back until the connection rests."""
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         config = Config(self.application, interface="asgi3", lifespan="off", ws="none", log_config=None)
         config.load()
-        loop = asyncio.get_running_loop()
         make = partial(BoundedProtocol, config, self.state, {}, gate=self.gate)
-        server = await loop.create_server(make, "127.0.0.1", 0)
+        server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        found = []
-        wanted = 0
-        for piece in pieces:
-            if piece is not None:
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+            server.close()
+            await asyncio.sleep(0.02)
+
+    async def answers(self, *pieces: bytes) -> list[tuple[int, dict[str, str], bytes]]:
+        """Send pieces, one after another; what comes back for each request in them."""
+        async with self.connected() as (reader, writer):
+            for piece in pieces:
                 writer.write(piece)
-                wanted += piece.count(b"HTTP/1.1\r\n")
                 await asyncio.sleep(0.02)
-            else:
-                found.append(await _answer(reader))
-        while len(found) < wanted:
-            found.append(await _answer(reader))
-        writer.close()
-        server.close()
-        await asyncio.sleep(0.02)
-        return found
+            return [await _answer(reader) for _ in range(b"".join(pieces).count(b"HTTP/1.1\r\n"))]
 
 
 async def _answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
@@ -142,18 +142,12 @@ def test_who_waits_to_be_told_to_go_on_is_told_by_the_application():
     desk.admission.enter()
 
     async def ask() -> Any:
-        config = Config(desk.application, interface="asgi3", lifespan="off", ws="none", log_config=None)
-        config.load()
-        make = partial(BoundedProtocol, config, desk.state, {}, gate=desk.gate)
-        server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         sent = request(b"{}", more="Expect: 100-continue\r\n")
-        writer.write(sent[:-2])
-        first = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
-        writer.write(sent[-2:])
-        status, _, _ = await _answer(reader)
-        writer.close()
-        server.close()
+        async with desk.connected() as (reader, writer):
+            writer.write(sent[:-2])
+            first = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            writer.write(sent[-2:])
+            status, _, _ = await _answer(reader)
         return first, status
 
     first, status = asyncio.run(ask())
