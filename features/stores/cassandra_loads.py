@@ -12,7 +12,7 @@ from features.core.applied import AppliedView
 from features.errors import OnlineStoreError
 from features.stores import cql
 from features.stores.base import LoadSize, Task, WinnerRows, WritePath, Written
-from features.stores.cassandra_session import VENDOR_ERRORS, explain
+from features.stores.cassandra_session import VENDOR_ERRORS, ask, explain
 from features.stores.cassandra_write import ERROR, OUTCOME, WritePlan, delete_keys, plan_write, read_keys, write_rows
 from features.stores.sstables.child import Table
 from features.stores.sstables.routes import BulkTools, Decision, decide
@@ -139,5 +139,5 @@ class CassandraLoads:
 def table_id(session: Session, keyspace: str, table: str) -> str | None:
     """What the cluster knows a table by: another one of the same name has another. None: there is no such table."""
     query = "SELECT id FROM system_schema.tables WHERE keyspace_name = %s AND table_name = %s"
-    found = session.execute(query, (keyspace, table)).one()
+    found = ask(session, query, (keyspace, table)).one()
     return None if found is None else str(found[0])

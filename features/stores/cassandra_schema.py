@@ -1,23 +1,32 @@
 """Keyspaces and tables as the feature store needs them: made where they are missing, compared where they are there."""
 
+import logging
+
 from cassandra.cluster import Session
 
 from features.config import OnlineSettings
 from features.core.applied import AppliedView
 from features.errors import OnlineStoreError
 from features.stores import cql
+from features.stores.cassandra_session import AGREEMENT_SECONDS, ask
+
+logger = logging.getLogger(__name__)
+
+# Beside the wait for the other nodes; the one that is asked writes its schema to disk.
+_STATEMENT_SECONDS = 30.0
 
 
 def ensure_keyspace(session: Session, settings: OnlineSettings) -> None:
     """Make the keyspace where it is missing; one that is there stays as it is. Raises: the driver's errors."""
     # Asked for first: a user who may not create keyspaces may use one that is there.
-    known = session.execute(
-        "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = %s", (settings.keyspace,)
+    known = ask(
+        session, "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = %s", (settings.keyspace,)
     )
     if not known.one():
-        session.execute(
-            cql.create_keyspace(settings.keyspace, datacenter=settings.datacenter, replication=settings.replication)
+        statement = cql.create_keyspace(
+            settings.keyspace, datacenter=settings.datacenter, replication=settings.replication
         )
+        _change(session, statement)
 
 
 def ensure_table(session: Session, settings: OnlineSettings, view: AppliedView) -> bool:
@@ -34,7 +43,7 @@ def ensure_table(session: Session, settings: OnlineSettings, view: AppliedView) 
     found = _find_columns(session, settings, view)
     is_new = not found
     if is_new:
-        session.execute(cql.create_table(settings.keyspace, view))
+        _change(session, cql.create_table(settings.keyspace, view))
         found = _find_columns(session, settings, view)
     differences = _compare_columns(view, found)
     if differences:
@@ -43,7 +52,7 @@ def ensure_table(session: Session, settings: OnlineSettings, view: AppliedView) 
             f"{'; '.join(differences)}; drop it, or set another online.keyspace, then load again"
         )
     if not is_new and _find_comment(session, settings, view) != cql.table_comment(view):
-        session.execute(cql.alter_comment(settings.keyspace, view))
+        _change(session, cql.alter_comment(settings.keyspace, view))
     return is_new
 
 
@@ -51,13 +60,25 @@ def drop_table(session: Session, settings: OnlineSettings, view: AppliedView) ->
     """Drop the view's table; whether it was there. Raises: the driver's errors."""
     is_there = bool(_find_columns(session, settings, view))
     if is_there:
-        session.execute(cql.drop_table(settings.keyspace, view))
+        _change(session, cql.drop_table(settings.keyspace, view))
     return is_there
+
+
+def _change(session: Session, statement: str) -> None:
+    """Change the schema, and return once the live nodes know of it.
+
+    The driver counts the wait for that as a part of the request: by the timeout of reads and writes, a change that was
+    made would be told as one that failed wherever a node has just come back.
+    """
+    result = session.execute(statement, timeout=AGREEMENT_SECONDS + _STATEMENT_SECONDS)
+    if not result.response_future.is_schema_agreed:
+        logger.warning("nodes do not agree on the schema", extra={"seconds": AGREEMENT_SECONDS, "statement": statement})
 
 
 def _find_columns(session: Session, settings: OnlineSettings, view: AppliedView) -> dict[str, tuple[str, str]]:
     """Column to kind and type, of the view's table as it is; empty where there is none."""
-    rows = session.execute(
+    rows = ask(
+        session,
         "SELECT column_name, kind, type FROM system_schema.columns WHERE keyspace_name = %s AND table_name = %s",
         (settings.keyspace, view.online_table),
     )
@@ -65,7 +86,8 @@ def _find_columns(session: Session, settings: OnlineSettings, view: AppliedView)
 
 
 def _find_comment(session: Session, settings: OnlineSettings, view: AppliedView) -> str | None:
-    row = session.execute(
+    row = ask(
+        session,
         "SELECT comment FROM system_schema.tables WHERE keyspace_name = %s AND table_name = %s",
         (settings.keyspace, view.online_table),
     ).one()

@@ -17,8 +17,13 @@ from cassandra import (
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
 from cassandra.connection import ConnectionException
-from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, TokenAwarePolicy
-from cassandra.query import tuple_factory
+from cassandra.policies import (
+    ConstantSpeculativeExecutionPolicy,
+    DCAwareRoundRobinPolicy,
+    ExponentialReconnectionPolicy,
+    TokenAwarePolicy,
+)
+from cassandra.query import SimpleStatement, tuple_factory
 
 from features.config import OnlineSettings
 from features.errors import OnlineStoreError
@@ -34,6 +39,12 @@ _PROTOCOL_VERSION = 5
 # How long one of several nodes may take to answer a connection. A session waits so long for one that hangs now and
 # then, whoever else is connected; the driver goes on trying in the background.
 _MAX_CONNECT_SECONDS = 2.0
+# How long live nodes may take to agree on a changed schema. A node that was down when it changed asks for it by itself
+# a minute after its start at the latest.
+AGREEMENT_SECONDS = 70.0
+# Questions that any node answers at once are put to the next one behind this: one that hangs would take the timeout.
+_QUESTIONS = "questions"
+_PATIENCE_SECONDS = 0.5
 
 
 def connect(settings: OnlineSettings) -> Session:
@@ -49,12 +60,6 @@ def connect(settings: OnlineSettings) -> Session:
     if settings.username is not None:
         secret = "" if password is None else password.get_secret_value()
         authentication = PlainTextAuthProvider(settings.username, secret)
-    profile = ExecutionProfile(
-        load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=settings.datacenter)),
-        consistency_level=ConsistencyLevel.name_to_value[settings.consistency],
-        request_timeout=settings.timeout_seconds,
-        row_factory=tuple_factory,
-    )
     tls = client_context(settings)
     hosts = _answering(settings, tls)
     # Hosts are tried one after another.
@@ -66,18 +71,27 @@ def connect(settings: OnlineSettings) -> Session:
             port=settings.port,
             auth_provider=authentication,
             ssl_context=tls,
-            execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+            execution_profiles={
+                EXEC_PROFILE_DEFAULT: _profile(settings),
+                _QUESTIONS: _profile(settings, ConstantSpeculativeExecutionPolicy(_PATIENCE_SECONDS, len(hosts))),
+            },
             # Pinned: negotiation logs a warning for each version that it gives up.
             protocol_version=_PROTOCOL_VERSION,
             connect_timeout=min(each, _MAX_CONNECT_SECONDS) if len(settings.hosts) > 1 else each,
             control_connection_timeout=each,
             reconnection_policy=ExponentialReconnectionPolicy(0.2, _MAX_RECONNECT_SECONDS),
+            max_schema_agreement_wait=AGREEMENT_SECONDS,
         )
         return cluster.connect()
     except (*VENDOR_ERRORS, UnicodeError) as exc:
         if cluster is not None:
             cluster.shutdown()
         raise explain(exc, settings) from exc
+
+
+def ask(session: Session, query: str, values: tuple[Any, ...]) -> Any:
+    """The rows of a question about the schema, of whichever node answers first. Raises: the driver's errors."""
+    return session.execute(SimpleStatement(query, is_idempotent=True), values, execution_profile=_QUESTIONS)
 
 
 def explain(exc: Exception, settings: OnlineSettings) -> OnlineStoreError:
@@ -107,6 +121,18 @@ def explain(exc: Exception, settings: OnlineSettings) -> OnlineStoreError:
             f"Cassandra at {where} has too few live replicas for consistency {settings.consistency}: {first_line(exc)}"
         )
     return OnlineStoreError(f"Cassandra at {where} failed: {type(exc).__name__}: {first_line(exc)}")
+
+
+def _profile(
+    settings: OnlineSettings, speculation: ConstantSpeculativeExecutionPolicy | None = None
+) -> ExecutionProfile:
+    return ExecutionProfile(
+        load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=settings.datacenter)),
+        consistency_level=ConsistencyLevel.name_to_value[settings.consistency],
+        request_timeout=settings.timeout_seconds,
+        row_factory=tuple_factory,
+        speculative_execution_policy=speculation,
+    )
 
 
 def _answering(settings: OnlineSettings, tls: ssl.SSLContext | None) -> list[str]:

@@ -1,18 +1,24 @@
 """Three real nodes, three replicas, LOCAL_QUORUM: one dies by SIGKILL while rows are written and read."""
 
+import os
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 
+from features import DType
 from features.config import OnlineSettings
 from features.embedded.cassandra import Status
 from features.embedded.cassandra_cluster import CassandraCluster
+from features.stores.cassandra import CassandraStore
 from features.stores.cassandra_schema import ensure_keyspace
+from tests.applied_views import applied_view
 from tests.online_settings import session_of, settings_of
 
 if TYPE_CHECKING:
@@ -94,6 +100,25 @@ def test_writes_and_reads_go_on_while_a_node_is_killed_and_all_replicas_answer_o
     assert cassandra_cluster.restart(2).running
     with session_of(settings.model_copy(update={"consistency": "ALL"})) as session:
         assert read(session, settings.keyspace, keys) == list(keys)
+
+
+def test_a_table_is_made_although_a_node_learns_of_it_behind_the_timeout(
+    cassandra_cluster: CassandraCluster, settings: OnlineSettings
+) -> None:
+    view = applied_view("late", features={"amount": DType.FLOAT64})
+    with closing(CassandraStore(settings.model_copy(update={"timeout_seconds": 2.0}))) as store:
+        assert not store.exists(view)
+        pid = cassandra_cluster.status()[1].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        timer = threading.Timer(5, os.kill, [pid, signal.SIGCONT])
+        timer.start()
+        try:
+            assert store.create(view)
+        finally:
+            timer.join()
+            cassandra_cluster.await_ready()
+        assert store.exists(view)
 
 
 def test_a_seed_that_died_does_not_keep_the_others_from_starting(
