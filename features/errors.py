@@ -16,6 +16,7 @@ FeatureStoreError
  ├── RefusedError           the gate refused an interval, or a check a switch or drop of a version: nothing was changed
  ├── StorageError           the offline log cannot be read or written
  ├── OnlineStoreError       the online store is unreachable, or holds something else than was loaded
+ │    └── NotLoadedError    nothing of a view was loaded yet
  └── PlatformError          the machine lacks something: a JDK, a jar, a free port, disk space
 
 Exit codes of every command: 0 done, 1 refused or failed, 2 wrong usage.
@@ -107,6 +108,20 @@ class StorageError(FeatureStoreError):
 
 class OnlineStoreError(FeatureStoreError):
     """The online store is unreachable, or holds something else than was loaded."""
+
+
+class NotLoadedError(OnlineStoreError):
+    """A view has no online table: nothing of it was loaded yet, or the table was dropped."""
+
+    def __init__(self, view: str, detail: str) -> None:
+        """See the attributes.
+
+        Args:
+            view: "name@version".
+            detail: what the store said.
+        """
+        super().__init__(f"nothing of {view} is loaded ({detail}); run `features load {view}`")
+        self.view = view
 
 
 class PlatformError(FeatureStoreError):

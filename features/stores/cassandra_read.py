@@ -121,7 +121,7 @@ class CassandraReader:
             for number in asked.items:
                 outcome = outcomes[number]
                 if not isinstance(outcome, bytes):
-                    return explain_outcome(outcome, self._settings, table=request.view.online_table)
+                    return explain_outcome(outcome, self._settings, view=request.view)
                 if asked.names_keys:
                     reader.read_by_key(outcome, into=found)
                 else:

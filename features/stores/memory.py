@@ -10,7 +10,7 @@ from uuid import uuid4
 from features.core.applied import AppliedView
 from features.core.dtypes import DType
 from features.core.times import from_micros, to_micros
-from features.errors import OnlineStoreError
+from features.errors import NotLoadedError, OnlineStoreError
 from features.stores.base import (
     DELETE,
     TTL_SECONDS,
@@ -163,10 +163,9 @@ class MemoryStore(OnlineStore):
         """Nothing to release: the rows stay for as long as the object."""
 
     def _read_one(self, request: Read, now: int) -> ReadAnswer:
-        try:
-            slots = self._table(request.view.online_table)
-        except OnlineStoreError as exc:
-            return exc
+        slots = self._tables.get(request.view.online_table)
+        if slots is None:
+            return NotLoadedError(request.view.reference, f"no table {request.view.online_table} in memory")
         found: list[OnlineRow | None] = []
         for key in request.keys:
             slot = slots.get(key)

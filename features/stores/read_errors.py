@@ -3,17 +3,21 @@
 import ipaddress
 
 from features.config import OnlineSettings
-from features.errors import OnlineStoreError
+from features.core.applied import AppliedView
+from features.errors import NotLoadedError, OnlineStoreError
 from features.stores.wire import connection, frames
 from features.stores.wire.connection import Lost
 from features.stores.wire.frames import ServerError
 from features.stores.wire.plane import Outcome, Refused
 
+# What Cassandra says of a table, or a keyspace, that is not there.
+_NO_TABLE = ("unconfigured table", "does not exist")
 
-def explain_outcome(outcome: Outcome, settings: OnlineSettings, *, table: str) -> OnlineStoreError:
-    """The error of a read of a table. outcome: what came instead of rows; None: nothing, before the deadline."""
+
+def explain_outcome(outcome: Outcome, settings: OnlineSettings, *, view: AppliedView) -> OnlineStoreError:
+    """The error of a read of a view's table. outcome: what came instead of rows; None: nothing, before the deadline."""
     where = addresses_of(settings)
-    name = f"{settings.keyspace}.{table}"
+    name = f"{settings.keyspace}.{view.online_table}"
     match outcome:
         case None:
             return OnlineStoreError(f"{name} at {where} did not answer in time; it may be overloaded, or down")
@@ -31,6 +35,8 @@ def explain_outcome(outcome: Outcome, settings: OnlineSettings, *, table: str) -
                 f"Cassandra at {where} refuses user {settings.username!r} ({message}); give it the right to SELECT"
             )
         case ServerError(code=frames.INVALID, message=message):
+            if any(said in message for said in _NO_TABLE):
+                return NotLoadedError(view.reference, f"{name} at {where}: {message}")
             return OnlineStoreError(f"{name} at {where}: {message}; run `features apply`, then load")
         case ServerError(code=frames.UNAVAILABLE, message=message):
             return OnlineStoreError(

@@ -9,19 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from features import DType
 from features.core.times import to_micros
 from features.embedded.cassandra import CassandraNode
 from features.stores import cql
 from features.stores.cassandra_roles import Role, ensure_roles
 from features.stores.cassandra_schema import ensure_table
-from tests.applied_views import applied_view
+from features.views.carrier_delay import CARRIER_DELAY
+from tests.builders import apply_view
 from tests.online_settings import ADMIN_PASSWORD_ENV, admin_of, session_of
 
 pytestmark = pytest.mark.integration
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
-VIEW = applied_view("carrier_delay", keys={"carrier": DType.STRING}, features={"mean_delay_24h": DType.FLOAT64})
+# The view that the examples name: a feature that it has not is an error of the examples.
+VIEW = apply_view(CARRIER_DELAY, 1)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,8 @@ def environment(secured_node: CassandraNode) -> Iterator[dict[str, str]]:
                 ("OLD", now - timedelta(hours=49), 12.5),
                 ("東", now, -0.25),
             ):
-                session.execute(insert, (carrier, to_micros(event), to_micros(event), mean, 1, 0))
+                values = [mean if feature.name == "carrier_mean_delay_24h" else None for feature in VIEW.features]
+                session.execute(insert, (carrier, to_micros(event), to_micros(event), *values, 1, 0))
         assert node.certificates is not None
         connection = {
             "CASSANDRA_HOST": node.host,

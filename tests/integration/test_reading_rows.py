@@ -15,7 +15,7 @@ import pytest
 from features import DType
 from features.config import OnlineSettings
 from features.core.applied import AppliedView
-from features.errors import OnlineStoreError
+from features.errors import NotLoadedError, OnlineStoreError
 from features.stores import cql
 from features.stores.base import OnlineRow, Read, ReadAnswer, rows_of
 from features.stores.cassandra import CassandraStore
@@ -118,7 +118,7 @@ def test_one_read_that_fails_leaves_the_others_alone(store):
     good, bad = store.read([ask(VIEWS[0], range(2)), Read(view=missing, features=("a",), keys=((1,),))])
 
     assert rows_of(good) == [expected(VIEWS[0], 0), expected(VIEWS[0], 1)]
-    with pytest.raises(OnlineStoreError, match=r"never_created__v1.* run `features apply`, then load"):
+    with pytest.raises(NotLoadedError, match=r"never_created__v1.* run `features load never_created@1`"):
         rows_of(bad)
 
 

@@ -15,7 +15,7 @@ import (
 
 const (
 	lookback = 48 * time.Hour // the view's
-	query    = `SELECT mean_delay_24h, event_timestamp FROM features.carrier_delay__v1 WHERE carrier = ?`
+	query    = `SELECT carrier_mean_delay_24h, event_timestamp FROM features.carrier_delay__v1 WHERE carrier = ?`
 )
 
 func connect() (*gocql.Session, error) {

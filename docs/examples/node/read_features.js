@@ -15,13 +15,13 @@ const client = new cassandra.Client({
   encoding: { useBigIntAsLong: true },
 });
 
-const QUERY = "SELECT mean_delay_24h, event_timestamp FROM features.carrier_delay__v1 WHERE carrier = ?";
+const QUERY = "SELECT carrier_mean_delay_24h, event_timestamp FROM features.carrier_delay__v1 WHERE carrier = ?";
 
 function describe(row, nowMicros) {
   if (!row) return "NOT_FOUND";
   if (nowMicros - row.event_timestamp > LOOKBACK_MICROS) return "EXPIRED";
-  if (row.mean_delay_24h === null) return "NULL";
-  return `PRESENT ${row.mean_delay_24h.toFixed(2)}`;
+  if (row.carrier_mean_delay_24h === null) return "NULL";
+  return `PRESENT ${row.carrier_mean_delay_24h.toFixed(2)}`;
 }
 
 try {

@@ -7,6 +7,7 @@ from features.errors import (
     DefinitionError,
     FeatureStoreError,
     NotFoundError,
+    NotLoadedError,
     OnlineStoreError,
     RegistryError,
     StaleCodeError,
@@ -48,6 +49,10 @@ def explain(error: Exception, request_id: str) -> tuple[int, str, Mapping[str, s
     """Status, detail and headers of the answer to a request that failed. What the caller is not told is logged."""
     if isinstance(error, RefusedRequestError):
         return error.status, _cut(str(error)), error.headers
+    if isinstance(error, NotLoadedError):
+        # It does not heal by asking again soon.
+        logger.error("nothing is loaded", extra={"request_id": request_id, "view": error.view, "why": str(error)})
+        return 503, f"nothing of {error.view} is loaded yet (request {request_id})", {}
     for kind in type(error).__mro__:
         if kind in _CALLERS:
             return _CALLERS[kind], _cut(str(error)), {}

@@ -92,3 +92,11 @@ def test_a_partial_answer_is_marked_and_only_given_to_who_allows_it(desk: Desk) 
     assert partial.json()["statuses"] == {"amount": ["PRESENT"], "visits": ["PRESENT"], "minutes": ["UNAVAILABLE"]}
     assert partial.json()["unavailable"] == line["unavailable"] == ["route@1"]
     assert "10.0.0.1" not in whole.text + partial.text
+
+
+def test_a_view_that_was_never_loaded_is_named_and_nobody_is_told_to_ask_again_soon(desk: Desk) -> None:
+    answer, _ = ask_anew(desk, MemoryStore(), features="spend", entity_rows=[{"customer": "a"}])
+
+    assert answer.status_code == 503
+    assert "retry-after" not in answer.headers
+    assert answer.json()["detail"].startswith("nothing of spend@1 is loaded yet (request ")

@@ -116,7 +116,7 @@ def test_a_row_that_is_past_its_ttl_when_written_is_deleted():
 
 
 def test_a_table_that_was_not_created_is_an_error_that_says_what_to_do():
-    with pytest.raises(OnlineStoreError, match=r"no table spend__v1 .* `features apply`"):
+    with pytest.raises(OnlineStoreError, match=r"no table spend__v1 .* `features load spend@1`"):
         rows_of(*MemoryStore().read([Read(view=VIEW, features=("amount",), keys=(("a",),))]))
 
 

@@ -24,7 +24,7 @@ import javax.net.ssl.TrustManagerFactory;
 public final class ReadFeatures {
     private static final Duration LOOKBACK = Duration.ofDays(2); // the view's
     private static final String QUERY =
-            "SELECT mean_delay_24h, event_timestamp FROM features.carrier_delay__v1 WHERE carrier = ?";
+            "SELECT carrier_mean_delay_24h, event_timestamp FROM features.carrier_delay__v1 WHERE carrier = ?";
 
     public static void main(String[] carriers) throws Exception {
         try (CqlSession session = connect()) {
@@ -55,7 +55,7 @@ public final class ReadFeatures {
             return "EXPIRED";
         }
         // getDouble would answer 0.0 for null.
-        Double mean = row.get("mean_delay_24h", Double.class);
+        Double mean = row.get("carrier_mean_delay_24h", Double.class);
         return mean == null ? "NULL" : String.format(Locale.ROOT, "PRESENT %.2f", mean);
     }
 
