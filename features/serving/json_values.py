@@ -8,6 +8,7 @@ JavaScript, must parse those beyond 2^53 with care.
 import base64
 import binascii
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
@@ -18,6 +19,8 @@ from features.core.times import format_instant
 from features.errors import SpineError, UsageError
 
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+# `Decimal` takes underscores and the digits of other scripts, too.
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 # What makes a value of a text raises.
 _MISWRITTEN = (KeyError, ValueError, OverflowError, InvalidOperation, binascii.Error)
 # Their values are JSON's own, both ways.
@@ -113,9 +116,15 @@ def _reader(dtype: DType) -> Callable[[Any], Any]:
     return lambda value: read_text(value) if isinstance(value, str) else value
 
 
+def _read_decimal(text: str) -> Decimal:
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError(text)
+    return Decimal(text)
+
+
 _TEXT: Mapping[str, Callable[[str], Any]] = {
     "timestamp": datetime.fromisoformat,
     "date": date.fromisoformat,
-    "decimal": Decimal,
+    "decimal": _read_decimal,
     "bytes": lambda text: base64.b64decode(text, validate=True),
 }

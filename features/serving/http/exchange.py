@@ -17,8 +17,11 @@ Send = Callable[[Message], Awaitable[None]]
 # What comes back in a header and goes into a log must not be able to break either.
 _REQUEST_ID = re.compile(rb"[\w.:/+=@-]{1,128}")
 _WANTED = frozenset(
-    (b"x-request-id", b"authorization", b"x-api-key", b"accept", b"x-request-timeout-ms", b"content-length")
-)
+    (
+        b"x-request-id", b"authorization", b"x-api-key", b"accept", b"x-request-timeout-ms", b"content-length",
+        b"content-encoding", b"transfer-encoding",
+    )
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -46,7 +49,11 @@ class Exchange:
     @classmethod
     def of(cls, scope: Scope) -> "Exchange":
         """The request of a scope. A request id that is not safe to repeat is replaced."""
-        headers = {name: value for name, value in scope["headers"] if name in _WANTED}
+        headers: dict[bytes, bytes] = {}
+        for name, value in scope["headers"]:
+            if name in _WANTED:
+                # Of a field that was sent twice, no value is picked: of two keys, each is somebody's.
+                headers[name] = headers[name] + b", " + value if name in headers else value
         given = headers.get(b"x-request-id")
         known = given is not None and _REQUEST_ID.fullmatch(given)
         request_id = given.decode("ascii") if known and given is not None else secrets.token_hex(8)
@@ -74,7 +81,12 @@ class Exchange:
         return accept is not None and media_type in accept.lower()
 
     async def read_body(self, receive: Receive, *, most_bytes: int) -> bytes:
-        """The body. Raises: RefusedRequestError: 413: it is longer, or says that it will be; 400: it broke off."""
+        """The body.
+
+        Raises: RefusedRequestError: 413: it is longer, or says that it will be; 400: it broke off; 415 or 501: it is
+            compressed.
+        """
+        self._check_codings()
         declared = self.headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared[:20]) > most_bytes:
             raise _too_long(most_bytes)
@@ -92,6 +104,12 @@ class Exchange:
             if not message.get("more_body", False):
                 self.body_read = True
                 return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _check_codings(self) -> None:
+        if self.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise RefusedRequestError(415, "the body has a Content-Encoding; send it as plain JSON")
+        if self.headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+            raise RefusedRequestError(501, "of transfer codings, only `chunked` is taken")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,10 @@ _REFUSALS = {
     406: "Arrow is asked for, and the server has no pyarrow",
     408: "the body did not arrive within the deadline",
     413: "the body, its rows or its features are too many",
+    415: "the body is compressed",
     500: "an on-demand function failed, or the server did",
-    503: "the store, the registry or the server is not able to answer now; Retry-After says when to ask again",
+    501: "the body has another transfer coding than `chunked`",
+    503: "the store, the registry or the server is not able to answer now; Retry-After may say when to ask again",
     504: "there was no answer within the deadline",
 }
 

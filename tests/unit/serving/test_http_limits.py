@@ -69,6 +69,13 @@ def test_a_key_opens_its_services(guarded: Desk, headers: Mapping[str, str], fea
     assert ("www-authenticate" in answer.headers) == (status == 401)
 
 
+def test_of_two_keys_none_is_picked(guarded: Desk) -> None:
+    body = {"features": "spending", "entity_rows": [ROW]}
+    two = [("x-api-key", "some"), ("x-api-key", "all")]
+
+    assert guarded.call("POST", "/get-online-features", json=body, headers=two).status_code == 401
+
+
 def test_keys_guard_feasts_services_too(guarded: Desk) -> None:
     given = {"entities": {"customer": ["a"]}, "headers": {"x-api-key": "some"}}
 
@@ -208,6 +215,25 @@ def test_a_body_without_a_length_is_measured_as_it_comes(tmp_path: Path) -> None
 
     assert answer.status_code == 413
     assert answer.headers["connection"] == "close"
+    desk.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "coding", "status"),
+    [
+        ("content-encoding", "gzip", 415),
+        ("content-encoding", "identity, br", 415),
+        ("transfer-encoding", "gzip, chunked", 501),
+        ("content-encoding", "Identity", 200),
+        ("transfer-encoding", "Chunked", 200),
+    ],
+)
+def test_a_body_with_a_coding_is_not_taken_for_json(tmp_path: Path, name: str, coding: str, status: int) -> None:
+    desk = Desk(tmp_path)
+
+    answer = desk.ask(features="spend", entity_rows=[ROW], headers={name: coding})
+
+    assert answer.status_code == status
     desk.close()
 
 

@@ -246,6 +246,8 @@ def test_columns_without_an_arrow_type_are_told(desk: Desk) -> None:
         ({"features": "every", "entity_rows": [{**A_KEY_IN_JSON, "at": "noon"}]}, 400, "entity_rows[0]['at']"),
         ({"features": "every", "entity_rows": [{**A_KEY_IN_JSON, "blob": "?"}]}, 400, "entity_rows[0]['blob']"),
         ({"features": "every", "entity_rows": [{**A_KEY_IN_JSON, "price": "1,5"}]}, 400, "entity_rows[0]['price']"),
+        ({"features": "every", "entity_rows": [{**A_KEY_IN_JSON, "price": "1_0"}]}, 400, "entity_rows[0]['price']"),
+        ({"features": "every", "entity_rows": [{**A_KEY_IN_JSON, "price": "\uff11"}]}, 400, "entity_rows[0]['price']"),
         ({"features": "every", "entity_rows": [{**A_KEY_IN_JSON, "big": 2**63}]}, 400, "must be an int64"),
         ({"features": "spent", "entity_rows": []}, 404, "did you mean 'spend'"),
         ({"features": "spend; DROP TABLE x", "entity_rows": []}, 400, "is not a reference"),
