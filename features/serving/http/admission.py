@@ -17,7 +17,7 @@ import time
 _BEAT_SECONDS = 0.01
 _INTERVAL_SECONDS = 0.1
 # A bound to begin with, and one below which nothing is won: the wait may be another process's doing.
-_FIRST, _LEAST = 16, 4
+_FIRST, _LEAST = 32, 4
 _DECREASE, _INCREASE = 0.8, 1.1
 # For how many intervals the least time of a kind is held, at least; it is forgotten after twice as many.
 _HELD_INTERVALS = 300

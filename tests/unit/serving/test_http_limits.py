@@ -313,11 +313,11 @@ def busy(admission: Admission, requests: int, seconds: float, kind: tuple[str, i
 
 def test_the_bound_falls_while_requests_wait_and_grows_while_they_do_not() -> None:
     admission = Admission(most=100, target_seconds=0.010)
-    assert admission.limit == 16
+    assert admission.limit == 32
 
-    busy(admission, 10, 0.002)
-    busy(admission, 16, 0.030)
-    assert (admission.limit, admission.wait_seconds) == (12, pytest.approx(0.028))
+    busy(admission, 20, 0.002)
+    busy(admission, 32, 0.030)
+    assert (admission.limit, admission.wait_seconds) == (25, pytest.approx(0.028))
     for _ in range(50):
         busy(admission, 32, 0.030)
     assert admission.limit == 4
@@ -329,7 +329,7 @@ def test_the_bound_falls_while_requests_wait_and_grows_while_they_do_not() -> No
 
 def test_a_bound_that_fell_is_back_within_three_seconds_of_calm() -> None:
     admission = Admission(most=100, target_seconds=0.010)
-    busy(admission, 10, 0.002)
+    busy(admission, 20, 0.002)
     for _ in range(50):
         busy(admission, 32, 0.030)
     assert admission.limit == 4
@@ -337,17 +337,17 @@ def test_a_bound_that_fell_is_back_within_three_seconds_of_calm() -> None:
     for _ in range(30):
         busy(admission, 1, 0.002)
 
-    assert 16 <= admission.limit < 20
+    assert 32 <= admission.limit < 40
 
 
 def test_a_late_event_loop_is_a_wait_too() -> None:
     admission = Admission(most=100, target_seconds=0.010)
-    for _ in range(16):
+    for _ in range(32):
         admission.enter()
 
     admission.adjust(0.011)
 
-    assert admission.limit == 12
+    assert admission.limit == 25
 
 
 def test_waits_with_few_requests_under_way_move_nothing() -> None:
@@ -355,9 +355,9 @@ def test_waits_with_few_requests_under_way_move_nothing() -> None:
     busy(admission, 1, 0.002)
 
     for _ in range(50):
-        busy(admission, 7, 0.500)
+        busy(admission, 15, 0.500)
 
-    assert admission.limit == 16
+    assert admission.limit == 32
 
 
 def test_the_bound_stays_where_it_is_while_nobody_needs_more() -> None:
@@ -366,7 +366,7 @@ def test_the_bound_stays_where_it_is_while_nobody_needs_more() -> None:
     for _ in range(50):
         busy(admission, 5, 0.002)
 
-    assert admission.limit == 16
+    assert admission.limit == 32
 
 
 def test_long_requests_are_compared_with_their_own_kind() -> None:
