@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from features.config import SparkSettings
 from features.embedded.jars import install_delta_jars
+from features.embedded.spark_conf import JVM_OPTIONS
 from features.errors import PlatformError
 from features.stores.delta import ROW_GROUP_SETTING, ROWS_PER_GROUP
 from features.stores.spark_errors import first_line
@@ -35,8 +36,7 @@ _LOCAL = {
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
-    # A job of seconds is over before the optimizing compiler pays.
-    "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.net.preferIPv4Stack=true",
+    "spark.driver.extraJavaOptions": JVM_OPTIONS,
 }
 
 
