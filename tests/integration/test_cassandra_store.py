@@ -20,7 +20,7 @@ from features import DType
 from features.config import OnlineSettings
 from features.core.applied import AppliedView
 from features.core.times import to_micros
-from features.errors import OnlineStoreError
+from features.errors import NotLoadedError, OnlineStoreError
 from features.serving.client import OnlineClient
 from features.stores.base import OnlineRow, OnlineStore, Read, Written, rows_of
 from features.stores.cassandra import CassandraStore
@@ -438,6 +438,10 @@ def test_a_table_or_keyspace_that_is_missing_says_what_to_run(store, settings, s
         lambda: rows_of(*store.read(read)),
         lambda: rows_of(*asyncio.run(store.read_async(read))),
         lambda: rows_of(*elsewhere.read(read)),
+    ):
+        with pytest.raises(NotLoadedError, match="run `features load missing@1`"):
+            call()
+    for call in (
         lambda: store.write(view, winners(spark, view, [{"customer": "a"}]), position=1),
         lambda: store.delete_absent(view, spark.createDataFrame([("a",)], "customer string"), position=1),
     ):
