@@ -27,7 +27,7 @@ from cassandra.query import SimpleStatement, tuple_factory
 
 from features.config import OnlineSettings
 from features.errors import OnlineStoreError
-from features.stores.read_errors import addresses_of, unreachable
+from features.stores.read_errors import addresses_of, tells_of_no_table, unreachable
 from features.stores.tls import client_context, explain_tls
 from features.stores.wire.loop_thread import LoopThread
 from features.stores.wire.opening import answering
@@ -109,7 +109,7 @@ def explain(exc: Exception, settings: OnlineSettings) -> OnlineStoreError:
             return OnlineStoreError(f"Cassandra at {where} {why}")
     if isinstance(exc, InvalidRequest):
         text = first_line(exc)
-        if "unconfigured table" in text or "does not exist" in text:
+        if tells_of_no_table(text):
             return OnlineStoreError(f"keyspace {settings.keyspace} at {where}: {text}; run `features apply`, then load")
         return OnlineStoreError(f"Cassandra at {where} refuses the statement: {text}")
     if isinstance(exc, UnresolvableContactPoints | UnicodeError):

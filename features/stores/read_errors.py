@@ -10,9 +10,6 @@ from features.stores.wire.connection import Lost
 from features.stores.wire.frames import ServerError
 from features.stores.wire.plane import Outcome, Refused
 
-# What Cassandra says of a table, or a keyspace, that is not there.
-_NO_TABLE = ("unconfigured table", "does not exist")
-
 
 def explain_outcome(outcome: Outcome, settings: OnlineSettings, *, view: AppliedView) -> OnlineStoreError:
     """The error of a read of a view's table. outcome: what came instead of rows; None: nothing, before the deadline."""
@@ -35,7 +32,7 @@ def explain_outcome(outcome: Outcome, settings: OnlineSettings, *, view: Applied
                 f"Cassandra at {where} refuses user {settings.username!r} ({message}); give it the right to SELECT"
             )
         case ServerError(code=frames.INVALID, message=message):
-            if any(said in message for said in _NO_TABLE):
+            if tells_of_no_table(message):
                 return NotLoadedError(view.reference, f"{name} at {where}: {message}")
             return OnlineStoreError(f"{name} at {where}: {message}; run `features apply`, then load")
         case ServerError(code=frames.UNAVAILABLE, message=message):
@@ -50,6 +47,11 @@ def explain_outcome(outcome: Outcome, settings: OnlineSettings, *, view: Applied
 def unreachable(settings: OnlineSettings, why: str) -> OnlineStoreError:
     """The error of a cluster that does not answer, for a reason in a few words."""
     return OnlineStoreError(f"Cassandra at {addresses_of(settings)} does not answer: {why}; {_remedy(settings)}")
+
+
+def tells_of_no_table(message: str) -> bool:
+    """Whether Cassandra refuses a statement since its table, or keyspace, is not there."""
+    return "unconfigured table" in message or "does not exist" in message
 
 
 def addresses_of(settings: OnlineSettings) -> str:
