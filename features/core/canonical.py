@@ -9,8 +9,9 @@ from typing import Any
 
 from features.core.aggregations import Aggregation
 from features.core.applied import AppliedView
+from features.core.canonical_sources import parse_source, source_definition, source_metadata
 from features.core.code import syntax_tree
-from features.core.definitions import BatchSource, Entity, Feature, FeatureService, FeatureView
+from features.core.definitions import Entity, Feature, FeatureService, FeatureView
 from features.core.dtypes import DType
 from features.core.expect import Expectation
 from features.core.times import duration_micros
@@ -26,7 +27,7 @@ def view_definition(view: FeatureView) -> Json:
             {"name": e.name, "join_keys": [[k, str(t)] for k, t in e.join_keys.items()]} for e in view.entities
         ],
         "features": [[f.name, str(f.dtype)] for f in view.features],
-        "sources": [_source_definition(source) for source in view.sources],
+        "sources": [source_definition(source) for source in view.sources],
         "schedule": view.schedule,
         "delay": duration_micros(view.delay),
         "lookback": None if view.lookback is None else duration_micros(view.lookback),
@@ -56,7 +57,7 @@ def view_metadata(view: FeatureView) -> Json:
             }
             for f in view.features
         },
-        "sources": {s.name: {"partition_field": s.partition_field} for s in view.sources},
+        "sources": {s.name: source_metadata(s) for s in view.sources},
     }
 
 
@@ -97,10 +98,7 @@ def applied_view(definition: Json, metadata: Json, *, version: int) -> AppliedVi
             for e in definition["entities"]
         ),
         sources=tuple(
-            BatchSource(
-                **{**s, "history": timedelta(microseconds=s["history"])}, **metadata["sources"].get(s["name"], {})
-            )
-            for s in definition["sources"]
+            parse_source(content, metadata["sources"].get(content["name"], {})) for content in definition["sources"]
         ),
         aggregations=tuple(_parse_aggregation(a) for a in definition.get("aggregations", ())),
         values_at=definition.get("values_at", "event"),
@@ -159,19 +157,6 @@ def _parse_aggregation(content: Mapping[str, Any]) -> Aggregation:
         n=content["n"],
         q=content["q"],
     )
-
-
-def _source_definition(source: BatchSource) -> Json:
-    return {
-        "name": source.name,
-        "path": source.path,
-        "format": source.format,
-        "timestamp_field": source.timestamp_field,
-        "created_timestamp_field": source.created_timestamp_field,
-        "timezone": source.timezone,
-        "null_timestamp": source.null_timestamp,
-        "history": duration_micros(source.history),
-    }
 
 
 def _optional_duration(micros: int | None) -> timedelta | None:

@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from features.core.applied import AppliedView
-from features.core.definitions import BatchSource
 from features.core.schedule import Interval
+from features.core.sources import BatchSource
 from features.core.times import to_micros
 from features.engine.source import prune_days
 from features.engine.transform import assign_intervals, collect_one

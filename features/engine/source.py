@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from features.core.definitions import BatchSource
+from features.core.sources import BatchSource
 from features.core.times import from_micros
 from features.errors import NotFoundError, SourceError, TimeError
 from features.stores.delta import AVAILABLE, micros_literal

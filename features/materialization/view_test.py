@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.core.applied import AppliedView, Selection
-from features.core.definitions import SOURCE_FORMATS, BatchSource, FeatureView
+from features.core.definitions import FeatureView
 from features.core.discovery import Definitions
 from features.core.schedule import Interval, cover, next_tick, previous_tick
+from features.core.sources import SOURCE_FORMATS, BatchSource
 from features.core.times import MICROSECOND, duration_micros, from_micros, to_micros
 from features.engine.as_of.spark_join import as_of_join
 from features.engine.session import persisted

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from features.core.arrow_types import arrow_type
-from features.core.definitions import BatchSource
+from features.core.sources import BatchSource
 from features.core.times import duration_micros, from_micros, to_micros
 from features.engine.windows.plan import WindowPlan
 from features.errors import StorageError
