@@ -8,6 +8,7 @@ from features.core.definitions import BatchSource, Entity, Feature, FeatureServi
 from features.core.dtypes import DType
 from features.core.expect import Expect
 from features.core.on_demand import GoldenRow, OnDemandFeatureView, RequestSource, on_demand
+from features.core.view_source import ViewSource
 
 __version__ = "0.1.0"
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "GoldenRow",
     "OnDemandFeatureView",
     "RequestSource",
+    "ViewSource",
     "on_demand",
 ]

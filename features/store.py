@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from features.config import Settings, load_settings
 from features.core.applied import AppliedView
-from features.core.canonical import definition_hash, view_definition
 from features.core.definitions import FeatureView
 from features.core.discovery import Definitions, discover
 from features.core.schedule import cover
 from features.core.times import parse_instant
+from features.core.upstreams import code_hash
 from features.errors import StaleCodeError
 from features.materialization.rollout import RolloutVerbs, Versions
 from features.registry import Plan, Registry
@@ -241,8 +241,9 @@ class FeatureStore(TrainingVerbs, RolloutVerbs):
     def _current(self, reference: str) -> tuple[FeatureView, AppliedView]:
         """The code of a view, and the version that it was applied as. Raises: StaleCodeError: they differ."""
         applied = self.registry.view(reference)
-        code = self.definitions.view(applied.name)
-        found = definition_hash(view_definition(code))
+        definitions = self.definitions
+        code = definitions.view(applied.name)
+        found = code_hash(code, definitions.views, lambda version: self.registry.view(version).definition_hash)
         if found != applied.definition_hash:
             raise StaleCodeError(
                 f"the code of {applied.name!r} ({found[:12]}) is not that of {applied.reference} "

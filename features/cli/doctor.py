@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from features.cli.options import Parser, add_verb, open_store
 from features.cli.running import Answer, explain
+from features.core.sources import BatchSource
 from features.errors import FeatureStoreError, PlatformError, RegistryError, SourceError
 
 if TYPE_CHECKING:
@@ -115,7 +116,8 @@ def _views(store: "FeatureStore") -> str:
 
 
 def _sources(store: "FeatureStore") -> str:
-    paths = {s.path: s.name for view in store.definitions.views.values() for s in view.sources}
+    sources = [source for view in store.definitions.views.values() for source in view.sources]
+    paths = {source.path: source.name for source in sources if isinstance(source, BatchSource)}
     local = {path: name for path, name in paths.items() if "://" not in path}
     missing = [f"{name}: {Path(path).absolute()}" for path, name in local.items() if not Path(path).exists()]
     if missing:

@@ -77,8 +77,14 @@ def canonical(content: Json) -> str:
 
 
 def definition_hash(definition: Json) -> str:
-    """SHA-256 of the canonical JSON, features in the order of their names: another order changes no value."""
+    """SHA-256 of the canonical JSON.
+
+    Features in the order of their names: another order changes no value. Of a view that is read, its hash counts, not
+    the number that a registry gave to it.
+    """
     normal = {k: sorted(v) if k == "features" and definition.get("sources") else v for k, v in definition.items()}
+    if any("view" in source for source in definition.get("sources", ())):
+        normal["sources"] = [_unnumbered(source) for source in definition["sources"]]
     return hashlib.sha256(canonical(normal).encode()).hexdigest()
 
 
@@ -157,6 +163,10 @@ def _parse_aggregation(content: Mapping[str, Any]) -> Aggregation:
         n=content["n"],
         q=content["q"],
     )
+
+
+def _unnumbered(source: Json) -> Json:
+    return {k: v for k, v in source.items() if k != "version"} if "view" in source else source
 
 
 def _optional_duration(micros: int | None) -> timedelta | None:

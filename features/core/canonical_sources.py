@@ -6,10 +6,13 @@ from typing import Any
 
 from features.core.sources import BatchSource
 from features.core.times import duration_micros
+from features.core.view_source import ViewSource
 
 
-def source_definition(source: BatchSource) -> dict[str, Any]:
-    """What of a source makes a version of the views that read it."""
+def source_definition(source: BatchSource | ViewSource) -> dict[str, Any]:
+    """What of a source makes a version of the views that read it; `pin_sources` adds what a view that it is makes."""
+    if isinstance(source, ViewSource):
+        return {"name": source.name, "view": source.view, "history": duration_micros(source.history)}
     return {
         "name": source.name,
         "path": source.path,
@@ -22,11 +25,17 @@ def source_definition(source: BatchSource) -> dict[str, Any]:
     }
 
 
-def source_metadata(source: BatchSource) -> dict[str, Any]:
+def source_metadata(source: BatchSource | ViewSource) -> dict[str, Any]:
     """What of a source may change in place."""
+    if isinstance(source, ViewSource):
+        return {}
     return {"partition_field": source.partition_field}
 
 
-def parse_source(definition: Mapping[str, Any], metadata: Mapping[str, Any]) -> BatchSource:
+def parse_source(definition: Mapping[str, Any], metadata: Mapping[str, Any]) -> BatchSource | ViewSource:
     """The source that the two parts describe."""
-    return BatchSource(**{**definition, "history": timedelta(microseconds=definition["history"])}, **metadata)
+    history = timedelta(microseconds=definition["history"])
+    if "view" in definition:
+        version = f"@{definition['version']}" if "version" in definition else ""
+        return ViewSource(name=definition["name"], view=definition["view"] + version, history=history)
+    return BatchSource(**{**definition, "history": history}, **metadata)

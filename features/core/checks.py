@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from types import MappingProxyType
+from types import MappingProxyType, UnionType
 from typing import Any
 
 from features.errors import DefinitionError
@@ -66,16 +66,19 @@ def check_choice(value: Any, choices: Iterable[str], *, owner: str, field: str) 
     return str(value)
 
 
-def freeze_items(value: Any, kind: type, *, owner: str, field: str, required: bool = True) -> tuple[Any, ...]:
+def freeze_items(
+    value: Any, kind: type | UnionType, *, owner: str, field: str, required: bool = True
+) -> tuple[Any, ...]:
     """A tuple of a list or tuple of `kind`. Raises: DefinitionError: another type inside, or empty where required."""
+    name = " or ".join(one.__name__ for one in (kind.__args__ if isinstance(kind, UnionType) else (kind,)))
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise fail(owner, field, f"must be a list of {kind.__name__}, got {type(value).__name__}")
+        raise fail(owner, field, f"must be a list of {name}, got {type(value).__name__}")
     items = tuple(value)
     for item in items:
         if not isinstance(item, kind):
-            raise fail(owner, field, f"must hold {kind.__name__} only, got {type(item).__name__} {item!r}")
+            raise fail(owner, field, f"must hold {name} only, got {type(item).__name__} {item!r}")
     if required and not items:
-        raise fail(owner, field, f"must hold at least one {kind.__name__}")
+        raise fail(owner, field, f"must hold at least one {name}")
     return items
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import UnionType
 from typing import Any
 
 from features.core.aggregations import VALUES_AT, Aggregation, longest_window
@@ -24,9 +25,13 @@ from features.core.feature import Feature as Feature
 from features.core.references import Reference, parse_reference
 from features.core.schedule import parse_schedule
 from features.core.sources import BatchSource as BatchSource
+from features.core.view_source import ViewSource
 from features.errors import DefinitionError
 
-DEFINITIONS = frozenset({"Entity", "BatchSource", "Feature", "Aggregation", "FeatureView", "FeatureService"})
+Source = BatchSource | ViewSource
+DEFINITIONS = frozenset(
+    {"Entity", "BatchSource", "ViewSource", "Feature", "Aggregation", "FeatureView", "FeatureService"}
+)
 # The fields of definitions that may change without a new version of a view.
 IN_PLACE = frozenset(
     {"description", "owner", "tags", "unit", "expect", "retention", "reprocess", "partition_field"}
@@ -79,7 +84,7 @@ class ViewSpec:
 
     name: str
     entities: Sequence[Entity]
-    sources: Sequence[BatchSource]
+    sources: Sequence[Source]
     features: Sequence[Feature] = ()
     lookback: timedelta | None
     schedule: str | None
@@ -96,7 +101,10 @@ class ViewSpec:
     def __post_init__(self) -> None:
         me = f"FeatureView {self.name!r}"
         check_name(self.name, owner=me, limit=MAX_VIEW_NAME)
-        for name, kind in (("entities", Entity), ("sources", BatchSource), ("features", Feature)):
+        kinds: tuple[tuple[str, type | UnionType], ...] = (
+            ("entities", Entity), ("sources", Source), ("features", Feature)
+        )  # fmt: skip
+        for name, kind in kinds:
             object.__setattr__(self, name, freeze_items(getattr(self, name), kind, owner=me, field=name))
             check_unique((item.name for item in getattr(self, name)), owner=me, field=name)
         check_unique(
@@ -106,6 +114,8 @@ class ViewSpec:
         self._check_windows(me)
         self._check_times(me)
         check_choice(self.available, ("schedule", "source"), owner=me, field="available")
+        if self.available == "source" and self.upstreams:
+            raise fail(me, "available", '="source" imports what was served elsewhere: it reads no other view')
         if self.available == "source" and any(s.created_timestamp_field is None for s in self.sources):
             raise fail(
                 me, "available", '="source" keeps created times, so every source needs a created_timestamp_field'
@@ -155,6 +165,11 @@ class ViewSpec:
     def history(self) -> timedelta:
         """How far before an interval sources are read: the longest history of any, and the longest window beyond it."""
         return max(source.history for source in self.sources) + longest_window(self.aggregations)
+
+    @property
+    def upstreams(self) -> tuple[str, ...]:
+        """The views that this one reads, in order: of an applied view `name@version`, of code as it names them."""
+        return tuple(dict.fromkeys(source.view for source in self.sources if isinstance(source, ViewSource)))
 
     @property
     def own_features(self) -> tuple[Feature, ...]:

@@ -12,6 +12,7 @@ from typing import TypeVar
 from features.core.definitions import BatchSource, Entity, FeatureService, FeatureView
 from features.core.on_demand import OnDemandFeatureView, RequestSource
 from features.core.references import Reference
+from features.core.upstreams import check_upstreams
 from features.errors import ConfigError, DefinitionError, FeatureStoreError, NotFoundError
 
 _Definition = TypeVar(
@@ -45,8 +46,8 @@ def discover(package: str) -> Definitions:
 
     Raises:
         ConfigError: there is no such package.
-        DefinitionError: a module does not import, two definitions share a name, or a service or an on-demand
-            function names something that is not defined; the message names the modules.
+        DefinitionError: a module does not import, two definitions share a name, a service or an on-demand
+            function names something that is not defined, or views cannot read each other; the message names where.
     """
     modules = list(_import_all(package))
     entities = _collect(modules, Entity)
@@ -59,13 +60,16 @@ def discover(package: str) -> Definitions:
         for used in view.entities:
             _check_same(used, entities.setdefault(used.name, used), view)
         for source in view.sources:
-            _check_same(source, sources.setdefault(source.name, source), view)
+            # A view that is read is told by its own name: that of its source is between it and the transform.
+            if isinstance(source, BatchSource):
+                _check_same(source, sources.setdefault(source.name, source), view)
     for derived in on_demand.values():
         for request in derived.request_sources:
             _check_same(request, request_sources.setdefault(request.name, request), derived)
     if not (entities or sources or views or on_demand or services):
         raise ConfigError(f"the views module {package!r} defines nothing; is it the one that conf means?")
     _check_names_apart(package, views, on_demand, services)
+    check_upstreams(views, on_demand)
     for derived in on_demand.values():
         _check_inputs(derived, views, on_demand)
     for service in services.values():

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from features.core.applied import AppliedView
+from features.core.definitions import Source
 from features.core.schedule import Interval
 from features.core.sources import BatchSource
 from features.core.times import to_micros
@@ -39,10 +40,12 @@ def fingerprint_intervals(
     return {interval.end: " ".join(found[to_micros(interval.end)]) for interval in intervals}
 
 
-def _held(frame: "DataFrame", source: BatchSource, intervals: Sequence[Interval], name: str) -> dict[int, str]:
+def _held(frame: "DataFrame", source: Source, intervals: Sequence[Interval], name: str) -> dict[int, str]:
     from pyspark.sql import functions as F
 
-    own = prune_days(frame, source, intervals[0].start, intervals[-1].end)
+    own = frame
+    if isinstance(source, BatchSource):
+        own = prune_days(frame, source, intervals[0].start, intervals[-1].end)
     hashed = [F.col(f"`{c.replace('`', '``')}`") for c, kind in own.dtypes if "map<" not in kind]
     summed = (
         assign_intervals(own, intervals)

@@ -22,6 +22,7 @@ from features.materialization.computing import compute
 from features.materialization.ledger import Told, check_overlap, reconcile, record_commit, tell
 from features.materialization.results import BuildResult
 from features.materialization.staleness import changed_sources, find_late
+from features.materialization.upstreams import open_upstreams
 from features.quality import GateRefusedError, Verdict, judge
 from features.registry import IntervalOutcome, Registry
 from features.stores.delta import EVENT, INTERVAL, OP, RETRACT, Commit, FeatureLog, Snapshot, micros_literal
@@ -114,7 +115,8 @@ class _Run:
         check_overlap(self.builder.registry, self.applied, self.intervals)
         name = self.applied.reference
         start, end = self.intervals[0].start, self.intervals[-1].end
-        computed = compute(self.builder.spark, self.view, self.applied, self.intervals)
+        upstreams = open_upstreams(self.builder.spark, self.builder.registry, self.builder.warehouse, self.applied)
+        computed = compute(self.builder.spark, self.view, self.applied, self.intervals, upstreams)
         with persisted(computed.rows) as rows:
             count = check_rows(rows, self.applied, name)
             logger.info("transformed", extra={"view": name, "rows": count, "start": start, "end": end})

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.core.applied import AppliedView, Selection
-from features.core.definitions import FeatureView
+from features.core.definitions import FeatureView, Source
 from features.core.discovery import Definitions
 from features.core.schedule import Interval, cover, next_tick, previous_tick
 from features.core.sources import SOURCE_FORMATS, BatchSource
 from features.core.times import MICROSECOND, duration_micros, from_micros, to_micros
+from features.core.view_source import ViewSource
 from features.engine.as_of.spark_join import as_of_join
 from features.engine.session import persisted
 from features.engine.source import read_source
@@ -140,8 +141,18 @@ def try_view(
             )
 
 
-def _elsewhere(source: BatchSource, path: str) -> BatchSource:
+def _elsewhere(source: Source, path: str) -> BatchSource:
     suffix = Path(path).suffix.removeprefix(".")
+    if isinstance(source, ViewSource):
+        # A sample of its rows, as the transform gets them.
+        return BatchSource(
+            name=source.name,
+            path=path,
+            format=suffix if suffix in SOURCE_FORMATS else "parquet",
+            timestamp_field=source.timestamp_field,
+            created_timestamp_field=source.created_timestamp_field,
+            history=source.history,
+        )
     # A sample is one file: the folder levels that prune a large source are not there.
     return replace(
         source, path=path, format=suffix if suffix in SOURCE_FORMATS else source.format, partition_field=None
@@ -174,6 +185,11 @@ def _find_intervals(view: FeatureView, spark: "SparkSession") -> tuple[Interval,
     from pyspark.sql import functions as F
 
     source = view.sources[0]
+    if isinstance(source, ViewSource):
+        raise SourceError(
+            f"source {source.name!r} is the view {source.view!r}: name a sample of its rows with --source, "
+            "available_timestamp among them"
+        )
     start, end = _EVER
     frame = read_source(spark, replace(source, history=timedelta(0)), start, end)
     if view.schedule is None:

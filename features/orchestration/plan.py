@@ -12,9 +12,10 @@ from datetime import UTC, datetime, timedelta
 
 from features.config import AirflowSettings, Settings, TrainingSetSettings
 from features.core.applied import AppliedView
-from features.core.definitions import Feature
+from features.core.definitions import Feature, Source
 from features.core.schedule import parse_schedule, previous_tick
 from features.core.times import MICROSECOND
+from features.core.view_source import ViewSource
 from features.errors import ConfigError, DefinitionError
 
 # `ts` is Airflow's filter for ISO with offset; without it a space would stand between date and time.
@@ -221,7 +222,7 @@ def _describe_view(view: AppliedView, command: Sequence[str]) -> str:
         "",
         f"- **version** {view.reference}, hash `{view.definition_hash[:12]}`",
         f"- **entities** {', '.join(entity.name for entity in view.entities)} ({keys})",
-        *(f"- **source** {source.name}: `{source.path}` ({source.format})" for source in view.sources),
+        *(f"- **source** {source.name}: {_describe_source(source)}" for source in view.sources),
         f"- **online by** {view.delay} after the end of an interval",
         f"- **lookback** {view.lookback or 'no limit'}",
         f"- **owner** {view.owner}",
@@ -230,6 +231,12 @@ def _describe_view(view: AppliedView, command: Sequence[str]) -> str:
         *_describe_command(command),
     ]
     return "\n".join(lines)
+
+
+def _describe_source(source: Source) -> str:
+    if isinstance(source, ViewSource):
+        return f"the feature view {source.view}"
+    return f"`{source.path}` ({source.format})"
 
 
 def _feature_row(feature: Feature) -> tuple[str, ...]:

@@ -39,6 +39,8 @@ def _new_view(definition: Json) -> Iterator[str]:
     entities = (f"{name} ({keys})" for name, keys in _entity_keys(definition).items())
     yield f"entities: {', '.join(entities)}"
     yield f"features: {_features(definition)}"
+    if reads := [_view_read(source) for source in definition["sources"] if "view" in source]:
+        yield f"reads: {', '.join(reads)}"
     yield f"schedule: {definition['schedule'] or 'none'}, delay {_show('delay', definition['delay'])}"
 
 
@@ -79,7 +81,7 @@ def _view_changes(old: Json, new: Json) -> Iterator[str]:
     yield from _added_and_removed("source", before, after)
     for name in after:
         if name in before:
-            yield from _fields(f"source {name}: ", before[name], after[name])
+            yield from _source_changes(name, before[name], after[name])
     for part in ("entities", "sources"):
         names = [[item["name"] for item in side[part]] for side in (old, new)]
         if sorted(names[0]) == sorted(names[1]) and names[0] != names[1]:
@@ -89,6 +91,19 @@ def _view_changes(old: Json, new: Json) -> Iterator[str]:
     yield from _fields("", {key: old.get(key) for key in plain}, plain)
     if old["transform"] != new["transform"]:
         yield "transform: its code changed"
+
+
+def _source_changes(name: str, old: Json, new: Json) -> Iterator[str]:
+    was, now = _view_read(old), _view_read(new)
+    if (was or now) and was != now:
+        yield f"source {name}: reads {now or 'no view'}, was {was or 'no view'}"
+    plain = {key: value for key, value in new.items() if key not in ("view", "version", "definition")}
+    yield from _fields(f"source {name}: ", old, plain)
+
+
+def _view_read(source: Json) -> str:
+    """The view that a source is, as `view@version`; empty for a source of another kind."""
+    return f"{source['view']}@{source['version']}" if "view" in source else ""
 
 
 def _aggregation_changes(old: Json, new: Json) -> Iterator[str]:

@@ -20,6 +20,7 @@ from features.core.discovery import Definitions
 from features.core.golden import check_golden
 from features.core.references import Reference
 from features.core.times import format_instant
+from features.core.upstreams import reads_of
 from features.errors import DefinitionError, NotFoundError
 from features.registry.changes import describe_created, describe_definition, describe_metadata
 from features.registry.plan import Change
@@ -36,6 +37,7 @@ from features.registry.state import (
     Wanted,
     next_version,
 )
+from features.registry.upstreams import check_removal, pin_views
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +49,7 @@ class Step:
 
 
 def read_definitions(definitions: Definitions) -> dict[Name, Wanted]:
-    """All that the code defines, in canonical form; `plan_steps` pins what on-demand views read.
+    """All that the code defines, in canonical form; `plan_steps` pins what views and on-demand views read.
 
     Raises: DefinitionError: the code of a transform, or of an on-demand function, cannot be read.
     """
@@ -69,7 +71,7 @@ def check_golden_rows(definitions: Definitions, wanted: Mapping[Name, Wanted], s
 
     Raises: DefinitionError: one does not, or reads what there will not be; PlatformError: it lacks what it needs.
     """
-    for want in _pin_on_demand(wanted, state).values():
+    for want in _pin_on_demand(pin_views(wanted, state), state).values():
         if want.kind == ON_DEMAND:
             check_golden(definitions.on_demand[want.name], input_types(want.content))
 
@@ -82,13 +84,15 @@ def plan_steps(wanted: Mapping[Name, Wanted], state: State, *, removable: Set[Na
         state: what the registry holds.
         removable: what may be removed for not being in code. An apply that ran meanwhile may have added others.
 
-    Raises: DefinitionError: a service or an on-demand view names a version, or a feature of it, that there will not be.
+    Raises: DefinitionError: a service, an on-demand view or a view names a version, or a feature of it, that there will
+        not be, or a view that is read is to be removed.
     """
-    wanted = _pin_on_demand(wanted, state)
+    wanted = _pin_on_demand(pin_views(wanted, state), state)
     steps = [step for want in wanted.values() if (step := _step(want, state.get((want.kind, want.name)))) is not None]
-    for name in removable - wanted.keys():
-        if state[name].removed_at is None:
-            steps.append(Step(change=_removal(name, state[name]), wanted=None))
+    removed = {name for name in removable - wanted.keys() if state[name].removed_at is None}
+    for name in removed:
+        check_removal(name, wanted, state, removed=removed)
+        steps.append(Step(change=_removal(name, state[name]), wanted=None))
     _check_services(wanted, state)
     return tuple(sorted(steps, key=lambda step: (KINDS.index(step.change.object), step.change.name)))
 
@@ -163,7 +167,7 @@ def _after_new_version(want: Wanted, stored: Stored, version: int) -> tuple[str,
         return ()
     made = applied_view(want.content, want.metadata, version=version)
     tables = f"new tables are made: {made.log_path} offline, {made.online_table} online; version {old.version}'s stay"
-    return (tables, *_backfill(want.name, old), *_promotion(want.name, stored, version))
+    return (tables, *_backfill(want, old), *_promotion(want.name, stored, version))
 
 
 def _after_restore(want: Wanted, stored: Stored, known: StoredVersion) -> tuple[str, ...]:
@@ -175,7 +179,7 @@ def _after_restore(want: Wanted, stored: Stored, known: StoredVersion) -> tuple[
     covered = old.built is None or (
         known.built is not None and known.built.start <= old.built.start and old.built.end <= known.built.end
     )
-    again = () if covered else _backfill(want.name, old)
+    again = () if covered else _backfill(want, old)
     return (tables, *again, *_promotion(want.name, stored, known.version))
 
 
@@ -187,13 +191,16 @@ def _promotion(name: str, stored: Stored, version: int) -> tuple[str, ...]:
     return (f"serving stays on version {stored.serving}; once version {version} is loaded: {promote}",)
 
 
-def _backfill(name: str, old: StoredVersion) -> tuple[str, ...]:
+def _backfill(want: Wanted, old: StoredVersion) -> tuple[str, ...]:
     if old.built is None:
         return ()
+    read = ", ".join(str(reference) for _, reference in reads_of(want.content))
+    before = (f"it reads {read}: build that over the same range first",) if read else ()
     start, end = format_instant(old.built.start), format_instant(old.built.end)
     return (
         f"version {old.version} was built over {old.built}; for the same range: "
-        f"features backfill {name} --start {start} --end {end}",
+        f"features backfill {want.name} --start {start} --end {end}",
+        *before,
     )
 
 

@@ -14,9 +14,10 @@ from features.registry.rollout import Rollouts
 from features.registry.rollout_reads import RolloutReads
 from features.registry.runs import Runs
 from features.registry.training_sets import TrainingSets
+from features.registry.upstreams import Readers
 
 
-class Registry(DefinitionVersions, Runs, Ledger, Checkpoints, Rollouts, RolloutReads, TrainingSets, AuditLog):
+class Registry(DefinitionVersions, Readers, Runs, Ledger, Checkpoints, Rollouts, RolloutReads, TrainingSets, AuditLog):
     """Definitions, runs, the ledger of intervals, loads, rollouts, manifests and the audit log of one environment.
 
     Every method is one transaction, and safe to call from threads and processes at once.

@@ -14,6 +14,7 @@ from features.core.times import format_instant
 from features.registry.lookups import applied_service, current_versions, find_view, on_demand_view
 from features.registry.schema import checkpoints, commits, consumers
 from features.registry.state import ON_DEMAND, SERVICE
+from features.registry.upstreams import find_readers
 
 _SHOWN_READERS = 5
 
@@ -122,6 +123,8 @@ def _pin_objections(connection: Connection, view: AppliedView) -> Iterator[str]:
         pinned = (i for i in derived.stored_inputs if f"{i.view.name}:{i.feature.name}" in pins)
         if any(item.view.reference == view.reference for item in pinned):
             yield f"on-demand view {derived.reference} pins it"
+    for reader in find_readers(connection, view, current=True):
+        yield f"feature view {reader.reference} reads it"
 
 
 def _reader_objections(connection: Connection, view: AppliedView, since: datetime) -> Iterator[str]:

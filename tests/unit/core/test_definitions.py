@@ -103,7 +103,12 @@ def service(**changes: Any) -> FeatureService:
             "FeatureView 'spend': join keys of entities holds 'customer' twice",
         ),
         (view, "sources", [], "FeatureView 'spend': sources must hold at least one BatchSource"),
-        (view, "sources", ["payments"], "FeatureView 'spend': sources must hold BatchSource only, got str 'payments'"),
+        (
+            view,
+            "sources",
+            ["payments"],
+            "FeatureView 'spend': sources must hold BatchSource or ViewSource only, got str",
+        ),
         (view, "sources", [source(), source()], "FeatureView 'spend': sources holds 'payments' twice"),
         (view, "features", [], "FeatureView 'spend': features must hold at least one Feature"),
         (view, "features", [feature(), feature()], "FeatureView 'spend': features holds 'amount' twice"),
