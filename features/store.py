@@ -14,6 +14,7 @@ from features.core.schedule import cover
 from features.core.times import parse_instant
 from features.core.upstreams import code_hash
 from features.errors import StaleCodeError
+from features.materialization.quarantine_verbs import Quarantines, QuarantineVerbs
 from features.materialization.rollout import RolloutVerbs, Versions
 from features.registry import Plan, Registry
 from features.training.verbs import TrainingVerbs
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from features.training.retrieval import Retrieval
 
 
-class FeatureStore(TrainingVerbs, RolloutVerbs):
+class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs):
     """One environment's feature store.
 
     Opening it is cheap: Spark starts with the first verb that needs it, the online store connects likewise. A view is
@@ -237,6 +238,10 @@ class FeatureStore(TrainingVerbs, RolloutVerbs):
         return Versions(
             registry=self.registry, online=self.online, warehouse=self._warehouse, session=lambda: self.spark
         )
+
+    @property
+    def _quarantines(self) -> Quarantines:
+        return Quarantines(registry=self.registry, warehouse=self._warehouse, session=lambda: self.spark)
 
     def _current(self, reference: str) -> tuple[FeatureView, AppliedView]:
         """The code of a view, and the version that it was applied as. Raises: StaleCodeError: they differ."""

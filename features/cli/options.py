@@ -1,7 +1,7 @@
 """Arguments that verbs and jobs share, and what they stand for."""
 
 import os
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, _SubParsersAction
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter, _SubParsersAction
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -87,6 +87,13 @@ def parse_features(text: str) -> str | list[str]:
     """A service, view or feature by name, or the list that commas separate."""
     parts = [part.strip() for part in text.split(",")]
     return parts[0] if len(parts) == 1 else parts
+
+
+def parse_limit(text: str) -> int:
+    """How many of something to show. Raises: ArgumentTypeError: the text is no number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
 
 
 def split_pair(pair: str, *, option: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from features.core.aggregations import Aggregation
 from features.core.applied import AppliedView
 from features.core.canonical_sources import parse_source, source_definition, source_metadata
 from features.core.code import syntax_tree
-from features.core.definitions import Entity, Feature, FeatureService, FeatureView
+from features.core.definitions import NO_LIMIT, Entity, Feature, FeatureService, FeatureView
 from features.core.dtypes import DType
 from features.core.expect import Expectation
 from features.core.times import duration_micros
@@ -47,6 +47,7 @@ def view_metadata(view: FeatureView) -> Json:
         "tags": dict(sorted(view.tags.items())),
         "retention": None if view.retention is None else duration_micros(view.retention),
         "reprocess": view.reprocess,
+        **_limit_metadata(view),
         "entities": {e.name: {"description": e.description, "owner": e.owner} for e in view.entities},
         "features": {
             f.name: {
@@ -59,6 +60,11 @@ def view_metadata(view: FeatureView) -> Json:
         },
         "sources": {s.name: source_metadata(s) for s in view.sources},
     }
+
+
+def _limit_metadata(view: FeatureView) -> Json:
+    """Nothing where nothing is limited, as in registries of earlier releases: these views are not changed."""
+    return {} if view.quarantine_limit == NO_LIMIT else {"quarantine_limit": view.quarantine_limit}
 
 
 def service_definition(service: FeatureService) -> Json:
@@ -128,6 +134,7 @@ def applied_view(definition: Json, metadata: Json, *, version: int) -> AppliedVi
         tags=metadata["tags"],
         retention=_optional_duration(metadata["retention"]),
         reprocess=metadata["reprocess"],
+        quarantine_limit=metadata.get("quarantine_limit", NO_LIMIT),
     )
 
 

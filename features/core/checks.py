@@ -58,6 +58,14 @@ def check_duration(value: Any, *, owner: str, field: str, positive: bool = False
     return value
 
 
+def check_share(value: Any, *, owner: str, field: str) -> float:
+    """A number from 0 to 1. Raises: DefinitionError."""
+    # NaN is neither.
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise fail(owner, field, f"must be a number from 0 to 1, got {value!r}")
+    return float(value)
+
+
 def check_choice(value: Any, choices: Iterable[str], *, owner: str, field: str) -> str:
     """One of the choices. Raises: DefinitionError."""
     known = tuple(choices)

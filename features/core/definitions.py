@@ -13,6 +13,7 @@ from features.core.checks import (
     check_choice,
     check_duration,
     check_name,
+    check_share,
     check_tags,
     check_text,
     check_unique,
@@ -34,8 +35,11 @@ DEFINITIONS = frozenset(
 )
 # The fields of definitions that may change without a new version of a view.
 IN_PLACE = frozenset(
-    {"description", "owner", "tags", "unit", "expect", "retention", "reprocess", "partition_field"}
+    {"description", "owner", "tags", "unit", "expect", "quarantine_limit", "retention", "reprocess", "partition_field"}
 )  # fmt: skip
+
+# The share of an interval's rows that may be withheld: all of them.
+NO_LIMIT = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +79,8 @@ class ViewSpec:
     delay: the time allowed from an interval's end until its values are online, which training assumes.
     retention: when rows may be physically removed; None: never. At least lookback plus the sources' longest history.
     reprocess: how many past intervals each scheduled run computes again, for late data.
+    quarantine_limit: the greatest share of an interval's rows, 0 to 1, that may be withheld; above it, the interval is
+        refused.
     available: "schedule": created at the interval's end plus delay; "source": an imported log, whose rows keep the
         created time of their source.
     aggregations: what is computed over sliding windows. Each of their features is one of `features`.
@@ -93,6 +99,7 @@ class ViewSpec:
     owner: str
     retention: timedelta | None = None
     reprocess: int = 0
+    quarantine_limit: float = NO_LIMIT
     available: str = "schedule"
     tags: Mapping[str, str] = field(default_factory=dict)
     aggregations: Sequence[Aggregation] = ()
@@ -113,6 +120,8 @@ class ViewSpec:
         check_unique([*self.join_keys, *(f.name for f in self.features)], owner=me, field="join keys and features")
         self._check_windows(me)
         self._check_times(me)
+        limit = check_share(self.quarantine_limit, owner=me, field="quarantine_limit")
+        object.__setattr__(self, "quarantine_limit", limit)
         check_choice(self.available, ("schedule", "source"), owner=me, field="available")
         if self.available == "source" and self.upstreams:
             raise fail(me, "available", '="source" imports what was served elsewhere: it reads no other view')

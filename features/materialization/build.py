@@ -14,28 +14,32 @@ from features.core.applied import AppliedView
 from features.core.definitions import FeatureView
 from features.core.schedule import Interval, cover
 from features.core.times import format_instant, to_micros
-from features.engine.changes import CORRECTS, Nominal, difference, first_rows
+from features.engine.changes import Nominal, difference, first_rows
 from features.engine.session import persisted
-from features.engine.transform import check_rows, collect_one
+from features.engine.transform import check_rows
 from features.errors import FeatureStoreError, RefusedError, StorageError
 from features.materialization.computing import compute
 from features.materialization.ledger import Told, check_overlap, reconcile, record_commit, tell
+from features.materialization.publishing import (
+    ATTEMPTS,
+    Totals,
+    append_changes,
+    count_changes,
+    logged_rows,
+    sum_changes,
+)
 from features.materialization.results import BuildResult
 from features.materialization.staleness import changed_sources, find_late
 from features.materialization.upstreams import open_upstreams
 from features.quality import GateRefusedError, Verdict, judge
 from features.registry import IntervalOutcome, Registry
-from features.stores.delta import EVENT, INTERVAL, OP, RETRACT, Commit, FeatureLog, Snapshot, micros_literal
+from features.stores.delta import INTERVAL, Commit, FeatureLog, Snapshot
 from features.stores.quarantine import Quarantine
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 logger = logging.getLogger(__name__)
-
-# Each lost race means that another run of the same view has committed; so many in a row is a fault.
-_ATTEMPTS = 5
-_ROWS_PER_FILE = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,22 +134,36 @@ class _Run:
 
     def _publish(self, verdict: Verdict, count: int, held: Mapping[datetime, str]) -> BuildResult:
         filled = set(self._filled(verdict, count))
-        for _ in range(_ATTEMPTS):
+        quarantine = Quarantine(self.builder.spark, self.builder.warehouse, self.applied)
+        ends = [interval.end for interval in self.intervals]
+        for _ in range(ATTEMPTS):
             snapshot = self.log.snapshot()
             reruns = self._reruns(snapshot)
-            changes = self._changes(verdict.accepted, snapshot, reruns)
-            with persisted(changes) as appended:
-                totals = self._totals(appended)
+            # After the snapshot: a release marks its rows before it publishes them.
+            withheld = quarantine.compare(ends, verdict.quarantined)
+            accepted = verdict.accepted
+            if withheld.released is not None:
+                accepted = accepted.unionByName(withheld.released.select(accepted.columns))
+            with persisted(self._changes(accepted, snapshot, reruns)) as changes:
+                totals = count_changes(changes, self.applied)
                 if self.applied.is_imported and totals and set(totals) & reruns:
                     raise self._changed_import(totals, reruns)
                 told = self._tell(totals, filled, reruns, held, snapshot)
-                commit = self._append(appended, snapshot, told)
-            if commit is not None or not totals:
-                self._quarantine(verdict)
-                return self._finish(totals, told, verdict, count, commit, snapshot)
+                # Before the log: a release reads them in the opposite order, so it has these rows, or loses its race.
+                if withheld.differs:
+                    quarantine.replace(ends, withheld, run_id=self.run_id)
+                commit = None
+                if totals:
+                    commit = append_changes(self.log, changes, self.applied, snapshot, told, self.run_id)
+                    is_done = commit is not None
+                else:
+                    is_done = not withheld.differs or self.log.snapshot() == snapshot
+            if is_done:
+                kept = verdict.quarantined_rows - withheld.released_rows
+                return self._finish(totals, told, kept, count, commit, snapshot)
             logger.warning("another run committed first: comparing again", extra={"view": self.applied.reference})
         raise StorageError(
-            f"other runs of {self.applied.reference} committed first, {_ATTEMPTS} times in a row; run it again, alone"
+            f"other runs of {self.applied.reference} committed first, {ATTEMPTS} times in a row; run it again, alone"
         )
 
     def _reruns(self, snapshot: Snapshot | None) -> set[datetime]:
@@ -158,17 +176,9 @@ class _Run:
         ends = {interval.end for interval in self.intervals}
         missing = sorted(ends - built)
         if missing and snapshot is not None and self.log.may_hold(snapshot, missing):
-            held = self._logged(snapshot, missing).select(F.unix_micros(INTERVAL)).distinct().collect()
+            held = logged_rows(self.log, snapshot, missing).select(F.unix_micros(INTERVAL)).distinct().collect()
             built |= {end for end in missing if any(row[0] == to_micros(end) for row in held)}
         return ends & built
-
-    def _logged(self, snapshot: Snapshot, ends: Sequence[datetime]) -> "DataFrame":
-        from pyspark.sql import functions as F
-
-        frame = self.log.read(snapshot)
-        # The range prunes files by their statistics; the list is exact.
-        ranged = frame.where(F.col(INTERVAL).between(micros_literal(min(ends)), micros_literal(max(ends))))
-        return ranged if len(ends) == 1 else ranged.where(F.col(INTERVAL).isin([micros_literal(e) for e in ends]))
 
     def _changes(self, accepted: "DataFrame", snapshot: Snapshot | None, reruns: set[datetime]) -> "DataFrame":
         starts = {i.end: self.clock if i.end in reruns else i.end for i in self.intervals}
@@ -176,26 +186,11 @@ class _Run:
         ends = sorted(starts)
         if snapshot is None or not reruns or not self.log.may_hold(snapshot, ends):
             return first_rows(accepted, self.applied, nominal)
-        return difference(accepted, self._logged(snapshot, ends), self.applied, nominal)
-
-    def _totals(self, appended: "DataFrame") -> dict[datetime, dict[str, int]]:
-        """Rows, corrections and retractions to append, by the end of their interval."""
-        from pyspark.sql import functions as F
-
-        counted = appended.groupBy(F.unix_micros(INTERVAL).alias("end")).agg(
-            F.count(F.lit(1)).alias("rows"),
-            F.count_if(CORRECTS).alias("corrections"),
-            F.count_if(F.col(OP) == RETRACT).alias("retractions"),
-        )
-        listed = collect_one(counted.groupBy().agg(F.collect_list(F.struct("*")).alias("all")), self.applied.reference)
-        ends = {to_micros(i.end): i.end for i in self.intervals}
-        return {
-            ends[r["end"]]: {name: r[name] for name in ("rows", "corrections", "retractions")} for r in listed["all"]
-        }
+        return difference(accepted, logged_rows(self.log, snapshot, ends), self.applied, nominal)
 
     def _tell(
         self,
-        totals: Mapping[datetime, Mapping[str, int]],
+        totals: Totals,
         filled: set[datetime],
         reruns: set[datetime],
         held: Mapping[datetime, str],
@@ -209,22 +204,7 @@ class _Run:
             self.intervals, filled=filled, rows=rows, fingerprints=held, changed=changed, late=late, view=self.applied
         )
 
-    def _append(self, appended: "DataFrame", snapshot: Snapshot | None, told: Told) -> Commit | None:
-        rows = told.rows
-        if not rows:
-            return None
-        keys = list(self.applied.join_keys)
-        files = max(1, rows // _ROWS_PER_FILE)
-        parts = appended.coalesce(1) if files == 1 else appended.repartitionByRange(files, *keys, EVENT)
-        ordered = parts.sortWithinPartitions(*keys, EVENT)
-        position = (snapshot.position if snapshot is not None else 0) + 1
-        return self.log.append(ordered, position=position, run_id=self.run_id, note=told.note())
-
-    def _quarantine(self, verdict: Verdict) -> None:
-        quarantine = Quarantine(self.builder.spark, self.builder.warehouse, self.applied)
-        quarantine.replace([i.end for i in self.intervals], verdict.quarantined, run_id=self.run_id)
-
-    def _changed_import(self, totals: Mapping[datetime, Mapping[str, int]], reruns: set[datetime]) -> RefusedError:
+    def _changed_import(self, totals: Totals, reruns: set[datetime]) -> RefusedError:
         changed = {end: t for end, t in totals.items() if end in reruns}
         lines = [f"{t['rows']} rows in the interval that ends {format_instant(e)}" for e, t in sorted(changed.items())]
         return RefusedError(
@@ -234,9 +214,9 @@ class _Run:
 
     def _finish(
         self,
-        totals: Mapping[datetime, Mapping[str, int]],
+        totals: Totals,
         told: Told,
-        verdict: Verdict,
+        withheld: int,
         count: int,
         commit: Commit | None,
         before: Snapshot | None,
@@ -247,9 +227,9 @@ class _Run:
         told.record(registry, self.applied, self.run_id, position=position, version=version)
         if commit is not None:
             record_commit(registry, self.applied, commit)
-        sums = {name: sum(t[name] for t in totals.values()) for name in ("rows", "corrections", "retractions")}
+        sums = sum_changes(totals)
         status = "empty" if count == 0 else "built" if totals else "unchanged"
-        counts = {**sums, "quarantined": verdict.quarantined_rows}
+        counts = {**sums, "quarantined": withheld}
         registry.finish_run(
             self.run_id,
             status=status,
@@ -259,7 +239,7 @@ class _Run:
             counts=counts,
         )
         logger.info(status, extra={"view": self.applied.reference, **counts, "delta_version": version})
-        return BuildResult(status=status, delta_version=version, quarantined=verdict.quarantined_rows, **sums)
+        return BuildResult(status=status, delta_version=version, quarantined=withheld, **sums)
 
     def _filled(self, verdict: Verdict, count: int) -> Iterator[datetime]:
         """The ends of the intervals that got rows from the transform."""

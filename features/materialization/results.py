@@ -1,6 +1,7 @@
 """What a build, a load and a compaction answer with."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,6 +19,27 @@ class BuildResult:
     corrections: int
     retractions: int
     quarantined: int
+    delta_version: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReleaseResult:
+    """What a release did.
+
+    view: its reference. status: "released" published rows; "unchanged" found no withheld row that is not public.
+    marked: rows that nobody had released before. rows: appended to the log, corrections among them: more than were
+        marked where an earlier release had been killed, fewer where a build had published them meanwhile.
+    overtaken: intervals (their ends) that were built again at the same time and no longer yield a row that was
+        published: they are stale.
+    delta_version: of the log afterwards; None before the first commit.
+    """
+
+    view: str
+    status: str
+    marked: int
+    rows: int
+    corrections: int
+    overtaken: tuple[datetime, ...]
     delta_version: int | None
 
 

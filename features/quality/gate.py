@@ -9,6 +9,7 @@ from features.core.applied import AppliedView
 from features.errors import DefinitionError, FeatureStoreError
 from features.quality.evidence import IntervalEvidence, check_agreement, gather_evidence, split_off
 from features.quality.gx import read_exception, validate
+from features.quality.limit import check_limit
 from features.quality.rules import Rule, rules_of
 from features.quality.suite import build_batch, build_suite
 from features.quality.verdict import GateRefusedError, RuleResult, Verdict
@@ -31,7 +32,8 @@ def judge(rows: DataFrame, view: AppliedView) -> Verdict:
         view: whose rules they must satisfy; see docs/decisions/gate.md for nulls, NaN and regular expressions.
 
     Raises:
-        GateRefusedError: a rule of severity refuse fails in some interval; nothing of the range may be published.
+        GateRefusedError: a rule of severity refuse fails in some interval, or more rows of one would be withheld than
+            the view's quarantine_limit lets; nothing of the range may be published.
         DefinitionError: a regular expression that Python takes and Java does not.
         FeatureStoreError: a rule could not be judged, or the two readings of the rules disagree.
     """
@@ -50,6 +52,7 @@ def judge(rows: DataFrame, view: AppliedView) -> Verdict:
     withholding = [rule for rule in rules if rule.number in failed and rule.severity == "quarantine"]
     if not withholding:
         return Verdict(accepted=rows, quarantined=None, quarantined_rows=0, results=results)
+    check_limit(view, evidence, results)
     accepted, quarantined = split_off(rows, withholding)
     withheld = sum(interval.withheld for interval in evidence)
     return Verdict(accepted=accepted, quarantined=quarantined, quarantined_rows=withheld, results=results)

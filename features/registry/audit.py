@@ -31,6 +31,11 @@ class AuditLog(Part):
                 for row in connection.execute(query)
             )
 
+    def note(self, action: str, detail: Mapping[str, Any], *, actor: str | None = None) -> None:
+        """Add an entry of what was done to the stores. actor: who did it; None: the user of this process."""
+        with self._database.write() as connection:
+            record_audit(connection, actor=name_actor(actor), action=action, detail=detail)
+
 
 def record_audit(connection: Connection, *, actor: str, action: str, detail: Mapping[str, Any]) -> None:
     """Add an entry, in the transaction of what it tells of."""

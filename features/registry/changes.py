@@ -4,10 +4,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from features.core.canonical import Json
+from features.core.definitions import NO_LIMIT
 from features.core.references import parse_reference
 
 _DURATIONS = ("delay", "lookback", "history", "retention", "window")
 _UNITS = (("d", 86_400_000_000), ("h", 3_600_000_000), ("min", 60_000_000), ("s", 1_000_000), ("us", 1))
+# What is stored only where it is not this: that it comes to be this is told too.
+_UNTOLD = {"pins": None, "quarantine_limit": NO_LIMIT}
 _PARTS = {"entities": "entity", "features": "feature", "sources": "source"}
 
 
@@ -120,9 +123,8 @@ def _aggregation_changes(old: Json, new: Json) -> Iterator[str]:
 
 
 def _metadata_changes(old: Json, new: Json) -> Iterator[str]:
-    # Only some on-demand views have pins: their end is told too.
-    plain = {key: value for key, value in ({"pins": None} | new).items() if key not in _PARTS}
-    yield from _fields("", {key: old.get(key) for key in plain}, plain)
+    plain = {key: value for key, value in (_UNTOLD | new).items() if key not in _PARTS}
+    yield from _fields("", {key: old.get(key, _UNTOLD.get(key)) for key in plain}, plain)
     for part, word in _PARTS.items():
         before, after = old.get(part, {}), new.get(part, {})
         for name in after:

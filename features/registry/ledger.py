@@ -39,6 +39,7 @@ class Ledger(Part):
         """Record what a run made of its intervals, all or none.
 
         Built and empty clear `stale`. Refused and failed leave an earlier build's facts as they are: it still stands.
+        Released tells what was appended to a built one, which stays as stale as it was.
 
         Raises: UsageError: an unknown status.
         """
@@ -68,18 +69,20 @@ def _of(view: AppliedView) -> Any:
 
 
 def _record(connection: Connection, view: AppliedView, run_id: str, outcome: IntervalOutcome) -> None:
-    facts: dict[str, Any] = {"status": outcome.status, "run_id": run_id, "updated_at": utc_now()}
-    if outcome.status in ("built", "empty"):
-        facts |= {
-            "built": True,
-            "stale": False,
-            "row_count": outcome.rows,
-            "log_position": outcome.position,
-            "delta_version": outcome.delta_version,
-            "fingerprint": outcome.fingerprint,
-        }
+    appended = {
+        "row_count": outcome.rows,
+        "log_position": outcome.position,
+        "delta_version": outcome.delta_version,
+    }
     key = {"interval_start": outcome.interval.start, "interval_end": outcome.interval.end}
     matches = (ledger.c.interval_start == key["interval_start"]) & (ledger.c.interval_end == key["interval_end"])
+    facts: dict[str, Any] = {"run_id": run_id, "updated_at": utc_now()}
+    if outcome.status == "released":
+        connection.execute(update(ledger).where(_of(view), matches, ledger.c.built).values(facts | appended))
+        return
+    facts["status"] = outcome.status
+    if outcome.status in ("built", "empty"):
+        facts |= {"built": True, "stale": False, "fingerprint": outcome.fingerprint, **appended}
     if connection.execute(update(ledger).where(_of(view), matches).values(facts)).rowcount == 0:
         unbuilt = {"built": False, "stale": False, "row_count": 0}
         connection.execute(insert(ledger).values(view=view.name, version=view.version, **key, **(unbuilt | facts)))

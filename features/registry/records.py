@@ -9,8 +9,9 @@ from features.core.rollout import ViewRollout
 from features.core.rollout_counts import ShadowCount
 from features.core.schedule import Interval
 
-RUN_STATUSES = ("built", "unchanged", "empty", "refused", "failed", "loaded")
-INTERVAL_STATUSES = ("built", "empty", "refused", "failed")
+RUN_STATUSES = ("built", "unchanged", "empty", "refused", "failed", "loaded", "released", "dropped")
+# "released" is none that an interval keeps: withheld rows of a built one were published, and all else of it stays.
+INTERVAL_STATUSES = ("built", "empty", "refused", "failed", "released")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -113,6 +113,25 @@ class Runs(Part):
         with self._database.read() as connection:
             return tuple(_run(row) for row in connection.execute(query))
 
+    def judged_runs(self, view: AppliedView, *, run_id: str = "", limit: int = 20) -> tuple[Run, ...]:
+        """The latest runs on a view version of which the gate has said something, newest first.
+
+        Args:
+            view: the version.
+            run_id: only those whose id begins so.
+            limit: how many.
+        """
+        judged = select(validation_results.c.run_id).where(validation_results.c.run_id == runs.c.run_id).exists()
+        query = (
+            select(runs)
+            .where(runs.c.view == view.name, runs.c.version == view.version, judged)
+            .where(runs.c.run_id.startswith(run_id, autoescape=True))
+            .order_by(runs.c.started_at.desc(), runs.c.run_id)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return tuple(_run(row) for row in connection.execute(query))
+
     def record_commit(
         self, view: AppliedView, *, position: int, delta_version: int, committed_at: datetime, run_id: str
     ) -> None:

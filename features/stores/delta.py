@@ -34,7 +34,7 @@ ROW_GROUP_SETTING = "parquet.block.row.count.limit"
 ROWS_PER_GROUP = 16_384
 COMPRESSION = "snappy"
 
-# What Delta says to the loser: of a position, or of the table's creation (the prefix covers its kinds).
+# What Delta says to the loser of a race: for rows, a position, or the table's creation (the prefix covers its kinds).
 _LOST_RACES = ("DELTA_CONCURRENT_", "DELTA_PROTOCOL_CHANGED", "DELTA_METADATA_CHANGED", "DELTA_PATH_EXISTS")
 
 
@@ -169,7 +169,7 @@ class FeatureLog:
         try:
             writer.save(self.path)
         except spark_errors() as exc:
-            if any(f"[{condition}" in str(exc) for condition in _LOST_RACES):
+            if is_lost_race(exc):
                 return None
             raise StorageError(
                 f"cannot write the log of {self._view.reference} at {self.path}: {first_line(exc)}"
@@ -217,6 +217,11 @@ class FeatureLog:
             raise StorageError(
                 f"cannot read the log of {self._view.reference} at {self.path}: {first_line(exc)}"
             ) from exc
+
+
+def is_lost_race(exc: BaseException) -> bool:
+    """Whether Delta refused a commit because another one came first: what it was made from may have changed."""
+    return any(f"[{condition}" in str(exc) for condition in _LOST_RACES)
 
 
 def micros_literal(instant: datetime) -> "Column":

@@ -66,6 +66,7 @@ FULL = FeatureView(
     owner="team@example.com",
     retention=timedelta(days=30),
     reprocess=3,
+    quarantine_limit=0.25,
     available="source",
     tags={"tier": "gold"},
 )

@@ -118,6 +118,7 @@ def edited(write: Write, old: str, new: str) -> tuple[str, str]:
         ('"amount", DType.FLOAT64)', '"amount", DType.FLOAT64, expect=[Expect.between(0, 5, severity="warn")])'),
         ("lookback=timedelta(days=2)", "lookback=timedelta(hours=48)"),
         ("lookback=timedelta(days=2)", "lookback=timedelta(days=2), retention=timedelta(days=9), reprocess=3"),
+        ("lookback=timedelta(days=2)", "lookback=timedelta(days=2), quarantine_limit=0.1"),
         ('timestamp_field="paid_at"', 'timestamp_field="paid_at", partition_field="day"'),
         (
             '        Feature("amount", DType.FLOAT64),\n        Feature("visits", DType.INT64),',

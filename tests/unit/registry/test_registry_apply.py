@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from features import Aggregation, BatchSource, DType, Entity, Expect, Feature, FeatureService
-from features.core.canonical import definition_hash, view_definition
+from features.core.canonical import definition_hash, view_definition, view_metadata
 from features.core.schedule import Interval
 from features.errors import DefinitionError, NotFoundError
 from features.registry import IntervalOutcome
@@ -125,6 +125,7 @@ def test_listing_features_in_another_order_changes_nothing(registry, define, mak
         ({"tags": {"tier": "1"}}, "tags: none -> tier=1"),
         ({"retention": timedelta(days=9)}, "retention: none -> 9 d"),
         ({"reprocess": 3}, "reprocess: 0 -> 3"),
+        ({"quarantine_limit": 0.1}, "quarantine_limit: 1.0 -> 0.1"),
         (
             {"features": [Feature("amount", DType.FLOAT64, unit="EUR", expect=[Expect.not_null(severity="warn")])]},
             "feature amount: expect: between(0, 1000) refuse -> not_null() warn",
@@ -145,6 +146,16 @@ def test_change_of_metadata_is_made_in_place(registry, define, make_view, change
     ((field, value),) = change.items()
     stored = getattr(registry.view("last_payment"), field)
     assert stored == (tuple(value) if isinstance(value, list) else value)
+
+
+def test_a_limit_that_is_lifted_is_told_and_one_that_never_was_is_not_stored(registry, define, make_view):
+    registry.apply(define(make_view(quarantine_limit=0.1)))
+
+    plan = registry.apply(define(make_view()))
+
+    assert plan.changes[0].details == ("quarantine_limit: 0.1 -> 1.0",)
+    # As registries of earlier releases hold it: an upgrade plans nothing.
+    assert "quarantine_limit" not in view_metadata(make_view())
 
 
 def test_metadata_of_an_older_version_stays(registry, define, make_view):

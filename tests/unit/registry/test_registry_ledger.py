@@ -69,6 +69,22 @@ def test_stale_are_the_intervals_that_end_after_and_start_before(registry, view)
     assert registry.mark_stale(view, after=at(2) - microsecond, until=at(4) + microsecond) == 2
 
 
+def test_a_release_tells_what_it_appended_and_leaves_the_rest_of_a_built_interval(registry, view):
+    registry.record_intervals(view, "run", [outcome(1, rows=5, position=1, delta_version=0, fingerprint="f")])
+    registry.record_intervals(view, "later", [outcome(1, "refused"), outcome(2, "refused")])
+    registry.mark_stale(view, after=at(1), until=at(2))
+
+    registry.record_intervals(
+        view, "release", [outcome(day, "released", rows=1, position=2, delta_version=1) for day in (1, 2, 3)]
+    )
+
+    first, second = registry.ledger(view)
+    assert (first.status, first.stale, first.fingerprint, first.run_id) == ("refused", True, "f", "release")
+    assert (first.rows, first.position, first.delta_version) == (1, 2, 1)
+    # What was never built has nothing to release.
+    assert (second.built, second.run_id, second.position) == (False, "later", None)
+
+
 def test_versions_have_ledgers_of_their_own(registry, view, define, make_view):
     registry.record_intervals(view, "run", [outcome(1)])
     registry.apply(define(make_view(delay=timedelta(0))))

@@ -110,3 +110,20 @@ def test_validations_come_back_in_order(registry):
     assert [result["rule"] for result in registry.validations("run")] == ["not_null", "unique", "between"]
     assert registry.validations("run")[1] == {"rule": "unique", "keys": ["customer='é'"]}
     assert registry.validations("other") == ()
+
+
+def test_judged_runs_are_those_of_which_the_gate_said_something_newest_first(registry, view):
+    ids = [start(registry, view) for _ in range(4)]
+    for run_id in (ids[0], ids[1], ids[3]):
+        registry.record_validation(run_id, [{"column": "amount"}, {"column": "customer"}])
+
+    assert [run.run_id for run in registry.judged_runs(view, limit=2)] == [ids[3], ids[1]]
+    assert [run.run_id for run in registry.judged_runs(view, run_id=ids[1][:12])] == [ids[1]]
+    assert registry.judged_runs(view, run_id="%") == ()
+
+
+def test_what_was_done_to_a_store_is_noted_with_who_did_it(registry):
+    registry.note("drop quarantined", {"rows": 3}, actor="ann")
+
+    (entry,) = registry.audit(limit=1)
+    assert (entry.actor, entry.action, entry.detail) == ("ann", "drop quarantined", {"rows": 3})
