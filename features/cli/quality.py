@@ -62,10 +62,10 @@ def tell_run(judged: JudgedRun) -> str:
     head = f"run {run.run_id[:_SHOWN_RUN]}, {to_plain(run.started_at)}: {run.kind}{span}, {run.status}; "
     if not failures:
         return f"{head}all {len(held)} rules hold"
-    headers = ("column", "rule", "severity", "interval ends", "failing", "rows", "such as")
+    headers = ("column", "rule", "severity", "interval ends", "failing", "rows", "found")
     rows = [
         [f["column"], f["rule"], f["severity"], f["interval_end"] or None, f["failing"], f["rows"],
-         "; ".join(f.get("keys", ())) or None]
+         f.get("detail") or "; ".join(f.get("keys", ())) or None]
         for f in failures
     ]  # fmt: skip
     return f"{head}{len(broken)} of {len(broken | held)} rules fail\n{table(headers, rows)}"

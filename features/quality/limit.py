@@ -20,7 +20,7 @@ def check_limit(view: AppliedView, evidence: Sequence[IntervalEvidence], results
     Raises: GateRefusedError: of some interval more would be withheld.
     """
     # Divided, not multiplied: 29 / 100 is the very number that a limit of 0.29 is, and 0.29 * 100 is less than 29.
-    over = [interval for interval in evidence if interval.withheld / interval.rows > view.quarantine_limit]
+    over = [i for i in evidence if i.withheld and i.withheld / i.rows > view.quarantine_limit]
     if not over:
         return
     shown = [

@@ -69,23 +69,39 @@ def _of(view: AppliedView) -> Any:
 
 
 def _record(connection: Connection, view: AppliedView, run_id: str, outcome: IntervalOutcome) -> None:
-    appended = {
-        "row_count": outcome.rows,
-        "log_position": outcome.position,
-        "delta_version": outcome.delta_version,
-    }
+    if outcome.status == "released":
+        _record_release(connection, view, run_id, outcome)
+        return
+    facts: dict[str, Any] = {"status": outcome.status, "run_id": run_id, "updated_at": utc_now()}
+    if outcome.status in ("built", "empty"):
+        facts |= {
+            "built": True,
+            "stale": False,
+            "row_count": outcome.rows,
+            "log_position": outcome.position,
+            "delta_version": outcome.delta_version,
+            "fingerprint": outcome.fingerprint,
+        }
     key = {"interval_start": outcome.interval.start, "interval_end": outcome.interval.end}
     matches = (ledger.c.interval_start == key["interval_start"]) & (ledger.c.interval_end == key["interval_end"])
-    facts: dict[str, Any] = {"run_id": run_id, "updated_at": utc_now()}
-    if outcome.status == "released":
-        connection.execute(update(ledger).where(_of(view), matches, ledger.c.built).values(facts | appended))
-        return
-    facts["status"] = outcome.status
-    if outcome.status in ("built", "empty"):
-        facts |= {"built": True, "stale": False, "fingerprint": outcome.fingerprint, **appended}
     if connection.execute(update(ledger).where(_of(view), matches).values(facts)).rowcount == 0:
         unbuilt = {"built": False, "stale": False, "row_count": 0}
         connection.execute(insert(ledger).values(view=view.name, version=view.version, **key, **(unbuilt | facts)))
+
+
+def _record_release(connection: Connection, view: AppliedView, run_id: str, outcome: IntervalOutcome) -> None:
+    start, end = outcome.interval.start, outcome.interval.end
+    connection.execute(
+        update(ledger)
+        .where(_of(view), ledger.c.built, ledger.c.interval_start == start, ledger.c.interval_end == end)
+        .values(
+            run_id=run_id,
+            updated_at=utc_now(),
+            row_count=outcome.rows,
+            log_position=outcome.position,
+            delta_version=outcome.delta_version,
+        )
+    )
 
 
 def _entry(row: Row[Any]) -> LedgerEntry:

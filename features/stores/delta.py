@@ -17,7 +17,7 @@ from features.core.times import to_micros
 from features.errors import StorageError
 from features.stores.filesystems import native_uri
 from features.stores.log_files import LogFiles, list_files
-from features.stores.spark_errors import first_line, spark_errors
+from features.stores.spark_errors import first_line, is_lost_race, spark_errors
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -33,9 +33,6 @@ _HISTORY = 8
 ROW_GROUP_SETTING = "parquet.block.row.count.limit"
 ROWS_PER_GROUP = 16_384
 COMPRESSION = "snappy"
-
-# What Delta says to the loser of a race: for rows, a position, or the table's creation (the prefix covers its kinds).
-_LOST_RACES = ("DELTA_CONCURRENT_", "DELTA_PROTOCOL_CHANGED", "DELTA_METADATA_CHANGED", "DELTA_PATH_EXISTS")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,11 +214,6 @@ class FeatureLog:
             raise StorageError(
                 f"cannot read the log of {self._view.reference} at {self.path}: {first_line(exc)}"
             ) from exc
-
-
-def is_lost_race(exc: BaseException) -> bool:
-    """Whether Delta refused a commit because another one came first: what it was made from may have changed."""
-    return any(f"[{condition}" in str(exc) for condition in _LOST_RACES)
 
 
 def micros_literal(instant: datetime) -> "Column":

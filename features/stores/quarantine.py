@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from features.core.applied import AppliedView
 from features.errors import StorageError
-from features.stores.delta import AVAILABLE, CREATED, EVENT, INTERVAL, is_lost_race, micros_literal
+from features.stores.delta import AVAILABLE, CREATED, EVENT, INTERVAL, micros_literal
 from features.stores.quarantine_reading import (
     MARKS,
     REASONS,
@@ -23,7 +23,7 @@ from features.stores.quarantine_reading import (
     QuarantineTable,
     arrow_scalar,
 )
-from features.stores.spark_errors import first_line, spark_errors
+from features.stores.spark_errors import first_line, is_lost_race, spark_errors
 
 if TYPE_CHECKING:
     from delta import DeltaTable
