@@ -110,8 +110,8 @@ class Releaser:
             quarantine = Quarantine(self.spark, self.warehouse, view)
             rows = count_unreleased(quarantine.table, chosen)
             if rows:
-                quarantine.remove(chosen)
                 self.note("drop quarantined", view, chosen, rows=rows, run_id=run_id, actor=actor)
+                quarantine.remove(chosen)
             self.registry.finish_run(run_id, status="dropped" if rows else "unchanged", counts={"rows": rows})
         logger.info("dropped", extra={"view": view.reference, "rows": rows})
         return rows
@@ -158,10 +158,11 @@ class _Release:
         chosen = replace(self.chosen, ends=tuple(intervals))
         marked = count_unreleased(quarantine.table, chosen)
         if marked:
-            quarantine.mark(chosen, at=self.clock, by=self.actor)
+            # Told first: what was done must be found there, whoever is killed.
             self.releaser.note(
                 "release quarantined", self.view, self.chosen, rows=marked, run_id=self.run_id, actor=self.actor
             )
+            quarantine.mark(chosen, at=self.clock, by=self.actor)
         for _ in range(ATTEMPTS):
             snapshot = self.log.snapshot()
             # After the snapshot: a build writes the quarantine before the log.
