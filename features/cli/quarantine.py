@@ -68,10 +68,11 @@ def list_intervals(args: Namespace) -> Answer:
 def show(args: Namespace) -> Answer:
     """Withheld rows."""
     with open_store(args) as store:
-        keys = _keys(args.key, store.registry.view(args.view))
+        view = store.registry.view(args.view)
+        keys = _keys(args.key, view)
         found = store.quarantined_rows(args.view, start=args.start, end=args.end, keys=keys, limit=args.limit)
     rows = to_plain(found.to_pylist())
-    text = table(found.column_names, [list(row.values()) for row in rows]) if rows else "no such row is quarantined"
+    text = tell_rows(rows, view) if rows else "no such row is quarantined"
     return Answer(text=text, data={"view": args.view, "rows": rows})
 
 
@@ -107,6 +108,24 @@ def tell_intervals(found: "Sequence[QuarantinedInterval]") -> str:
     return table(headers, rows)
 
 
+def tell_rows(rows: Sequence[Mapping[str, Any]], view: "AppliedView") -> str:
+    """A line for each row: what it says, and why it is withheld."""
+    said = [*view.join_keys, "event_timestamp", *(f.name for f in view.features)]
+    headers = [*said, "rules that failed", "interval ends", "run", "released", "by"]
+    lines = [
+        [
+            *(row[name] for name in said),
+            ", ".join(row["_reasons"]),
+            row["_interval"],
+            row["_run_id"][:_SHOWN_RUN],
+            row["_released_at"],
+            row["_released_by"],
+        ]
+        for row in rows
+    ]
+    return table(headers, lines)
+
+
 def tell_release(result: "ReleaseResult") -> str:
     """What a release did, in lines."""
     name = result.view
@@ -129,14 +148,14 @@ def _add_bounds(parser: Parser) -> None:
 
 
 def _add_keys(parser: Parser) -> None:
-    parser.add_argument("--key", action="append", nargs="+", metavar="KEY=VALUE",
-                        help="only rows of that key: join keys, all or some; repeat it for others")  # fmt: skip
+    parser.add_argument("--key", action="append", metavar="KEY=VALUE[,...]",
+                        help="only rows of that key: join keys, all or some; repeat it for several")  # fmt: skip
 
 
-def _keys(given: Sequence[Sequence[str]] | None, view: "AppliedView") -> list[Mapping[str, Any]] | None:
+def _keys(given: Sequence[str] | None, view: "AppliedView") -> list[Mapping[str, Any]] | None:
     if given is None:
         return None
-    return [_key(dict(split_pair(pair, option="--key") for pair in pairs), view) for pairs in given]
+    return [_key(dict(split_pair(pair, option="--key") for pair in text.split(",")), view) for text in given]
 
 
 def _key(pairs: Mapping[str, str], view: "AppliedView") -> Mapping[str, Any]:

@@ -73,7 +73,9 @@ def test_shown_are_rows_by_interval_event_and_key(withheld: Project) -> None:
         ("b", "2024-01-02", 5000.0),
         ("a", "2024-01-03", "NaN"),
     ]
-    assert (len(one), one[0].split()[:2]) == (3, ["customer", "event_timestamp"])
+    assert (len(one), one[0].split()[:3]) == (3, ["customer", "event_timestamp", "amount"])
+    assert one[2].split()[:3] == ["a", "2024-01-01T10:00:00+00:00", "-"]
+    assert f"{TOO_MUCH}, {MISSING}  2024-01-02T00:00:00+00:00  run-one  2024-02-01T09:00:00+00:00" in one[2]
     assert some.data["rows"] == [every[1]]
     # A column that tables of earlier releases lack.
     assert every[0]["_released_by"] is None
