@@ -63,6 +63,14 @@ def before(moment: datetime, duration: timedelta) -> datetime:
         return datetime.min.replace(tzinfo=UTC)
 
 
+def after(moment: datetime, duration: timedelta) -> datetime:
+    """That much later, or the end of time as datetimes have it."""
+    try:
+        return moment + duration
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
+
+
 def _timed(frame: "DataFrame", source: BatchSource, fields: list[str], start: datetime, end: datetime) -> "DataFrame":
     """The rows available in [start, end), their times as instants."""
     from pyspark.sql import functions as F
