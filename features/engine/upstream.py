@@ -5,9 +5,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from features.core.applied import AppliedView
-from features.core.times import from_micros
+from features.core.times import earlier, from_micros
 from features.core.view_source import ViewSource
-from features.engine.source import before
 from features.errors import SourceError
 from features.stores.delta import (
     AVAILABLE,
@@ -66,7 +65,7 @@ def read_view(
     """
     own = _current(rows_within(upstream, start, end), upstream.view)
     since = start if at_ticks else min(start, _earliest_event(own, source) or start)
-    since = before(since, source.history + window)
+    since = earlier(since, source.history + window)
     return own if since == start else _current(rows_within(upstream, since, end), upstream.view)
 
 

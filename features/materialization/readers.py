@@ -6,9 +6,8 @@ from datetime import datetime
 from features.core.aggregations import longest_window
 from features.core.applied import AppliedView
 from features.core.schedule import Interval
-from features.core.times import MICROSECOND, from_micros
+from features.core.times import MICROSECOND, from_micros, later
 from features.core.upstreams import view_sources
-from features.engine.source import after
 from features.registry import Registry
 from features.stores.delta import FeatureLog
 
@@ -61,4 +60,4 @@ def _reached(reader: AppliedView, reference: str, ends: Iterable[datetime]) -> I
         if source.view == reference:
             reach = source.history + longest_window(reader.aggregations)
             for end in ends:
-                yield end - MICROSECOND, after(end, reach)
+                yield end - MICROSECOND, later(end, reach)

@@ -8,9 +8,8 @@ from features.core.aggregations import longest_window
 from features.core.applied import AppliedView
 from features.core.references import parse_reference
 from features.core.schedule import Interval, iterate_intervals, previous_tick
-from features.core.times import format_instant
+from features.core.times import earlier, format_instant
 from features.core.upstreams import view_sources
-from features.engine.source import before
 from features.engine.upstream import Upstream
 from features.errors import UpstreamError, UsageError
 from features.materialization.ledger import reconcile
@@ -107,7 +106,7 @@ def check_built(registry: Registry, view: AppliedView, read: AppliedView, span: 
     """
     first = registry.first_built(read)
     reach = max(source.history for source in view_sources(view) if source.view == read.reference)
-    since = before(span.start, reach + longest_window(view.aggregations))
+    since = earlier(span.start, reach + longest_window(view.aggregations))
     since = span.start if first is None else min(span.start, max(since, first))
     judged = registry.ledger(read, since=since, until=span.end)
     built = {entry.interval for entry in judged if entry.built and _is_in(entry, pin)}
