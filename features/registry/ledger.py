@@ -57,6 +57,8 @@ class Ledger(Part):
 
     def mark_all_stale(self, ranges: Sequence[tuple[AppliedView, datetime, datetime]]) -> int:
         """The same for several views and ranges of (after, until), all or none."""
+        if not ranges:
+            return 0
         with self._database.write() as connection:
             return sum(
                 connection.execute(

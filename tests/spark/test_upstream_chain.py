@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.spark
 
-DAYS = ["2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05"]
+# Where runs begin and end, over three days.
+RUNS = ["2024-01-02", "2024-01-03", "2024-01-05"]
 HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
-START, END = to_micros(at(DAYS[0])), to_micros(at(DAYS[-1]))
+START, END = to_micros(at(RUNS[0])), to_micros(at(RUNS[-1]))
 REACH = timedelta(hours=30)
 WINDOWS = {"amount_sum_30h": Window("sum", 30 * HOUR_US), "payments": Window("rows", 30 * HOUR_US)}
 
@@ -77,13 +78,17 @@ def as_reported(payments: Any) -> Any:
     return payments.select("customer", F.col("paid_at").alias("event_timestamp"), "available_timestamp", "amount")
 
 
-def chain(name: str, folder: Path) -> tuple[FeatureView, FeatureView]:
-    """A view of the payments, and one of windows over that view."""
+def base_view(folder: Path) -> FeatureView:
+    """A view of the payments."""
     source = payments_source(folder, created_timestamp_field="seen_at")
-    base = make_view(name=f"{name}_base", sources=[source], transform=as_reported)
-    top = make_view(
-        name=f"{name}_top",
-        sources=[ViewSource(name="base", view=base.name)],
+    return make_view(name="base", sources=[source], transform=as_reported)
+
+
+def top_view(name: str) -> FeatureView:
+    """Windows over that view."""
+    return make_view(
+        name=name,
+        sources=[ViewSource(name="payments", view="base")],
         transform=None,
         features=(),
         aggregations=[
@@ -91,7 +96,6 @@ def chain(name: str, folder: Path) -> tuple[FeatureView, FeatureView]:
             Aggregation(function="count", windows=[REACH], name="payments"),
         ],
     )
-    return base, top
 
 
 def expected(rows: Sequence[Payment]) -> dict[Any, dict[str, Any]]:
@@ -132,27 +136,26 @@ def test_a_view_over_a_view_is_what_its_rules_say(
     before = data.draw(payments())
     after = data.draw(corrected(before))
     write(folder / "payments", before)
-    together, apart = chain("together", folder / "payments"), chain("apart", folder / "payments")
-    for view in (*together, *apart):
+    base, apart, together = base_view(folder / "payments"), top_view("apart"), top_view("together")
+    for view in (base, apart, together):
         workshop.apply(view)
 
-    for view in together:
-        workshop.build(view, DAYS[0], DAYS[-1])
-    for start, end in pairwise(DAYS):
-        for view in apart:
+    for start, end in pairwise(RUNS):
+        for view in (base, apart):
             workshop.build(view, start, end)
+    workshop.build(together, RUNS[0], RUNS[-1])
 
-    first = workshop.rows(apart[1])
-    assert without_position(first) == without_position(workshop.rows(together[1]))
+    first = workshop.rows(apart)
+    assert without_position(first) == without_position(workshop.rows(together))
     assert current(first) == expected(before)
 
     write(folder / "payments", after)
-    for view, every in zip(apart, (True, False), strict=True):
+    for view, every in ((base, True), (apart, False)):
         applied = workshop.registry.view(view.name)
-        backfill(workshop.builder, view, applied, at(DAYS[0]), at(DAYS[-1]), every=every)
+        backfill(workshop.builder, view, applied, at(RUNS[0]), at(RUNS[-1]), every=every)
 
-    log = workshop.rows(apart[1])
+    log = workshop.rows(apart)
     assert current(log) == expected(after)
     assert [row for row in log if at(row[2]) < datetime(2025, 1, 1, tzinfo=UTC)] == first
-    assert not [e for e in workshop.registry.ledger(workshop.registry.view(apart[1].name)) if e.stale]
+    assert not [e for e in workshop.registry.ledger(workshop.registry.view("apart")) if e.stale]
     workshop.registry.close()
