@@ -18,13 +18,14 @@ def mark_readers(registry: Registry, view: AppliedView, ends: Iterable[datetime]
     Args: ends: of the intervals of the view that rows were appended to.
     """
     touched = sorted(ends)
-    if touched:
-        ranges = [
-            (reader, last, until)
-            for reader in registry.readers_of(view)
-            for last, until in _reached(reader, view.reference, touched)
-        ]
-        registry.mark_all_stale(ranges)
+    ranges: list[tuple[AppliedView, datetime, datetime]] = []
+    for reader in registry.readers_of(view) if touched else ():
+        # Of the newest interval no reader has built anything yet, as a rule.
+        built = registry.built_span(reader)
+        if built is not None:
+            reached = _reached(reader, view.reference, touched)
+            ranges += [(reader, last, until) for last, until in reached if last < built.end and until > built.start]
+    registry.mark_all_stale(ranges)
 
 
 def mark_behind(

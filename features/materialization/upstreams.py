@@ -77,17 +77,19 @@ def _open(
 ) -> Upstream:
     own = log.beside(read)
     reconcile(registry, own, read)
+    # Before the log is opened: what the ledger tells of is in it by then.
+    check_built(registry, view, read, Interval(intervals[0].start, intervals[-1].end), pin)
     snapshot = own.snapshot()
     if pin is not None and (snapshot is None or snapshot.version < pin):
         newest = "has no commit yet" if snapshot is None else f"is at {snapshot.version}"
         raise UpstreamError(
-            f"{view.reference} is to read {read.reference} at Delta version {pin}, but its log {newest}"
+            f"{view.reference} is to read {read.reference} at Delta version {pin}, but its log {newest}; look at "
+            f"`features status {read.name}`, or leave --upstream out"
         )
-    check_built(registry, view, read, Interval(intervals[0].start, intervals[-1].end), pin)
     if snapshot is None:
         return Upstream(view=read, log=own, snapshot=None, position=0, delta_version=None)
-    position = snapshot.position if pin is None else registry.position_of(read, pin)
     version = snapshot.version if pin is None else pin
+    position = snapshot.position if version == snapshot.version else registry.position_of(read, version)
     return Upstream(view=read, log=own, snapshot=snapshot, position=position, delta_version=version)
 
 
@@ -104,10 +106,10 @@ def check_built(registry: Registry, view: AppliedView, read: AppliedView, span: 
 
     Raises: UpstreamError: names the intervals that are missing, and what builds them.
     """
-    first = registry.first_built(read)
+    ever = registry.built_span(read)
     reach = max(source.history for source in view_sources(view) if source.view == read.reference)
     since = earlier(span.start, reach + longest_window(view.aggregations))
-    since = span.start if first is None else min(span.start, max(since, first))
+    since = span.start if ever is None else min(span.start, max(since, ever.start))
     judged = registry.ledger(read, since=since, until=span.end)
     built = {entry.interval for entry in judged if entry.built and _is_in(entry, pin)}
     if pin is not None and any(entry.built and entry.interval not in built for entry in judged):

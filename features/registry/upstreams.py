@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Set
 from dataclasses import replace
-from datetime import datetime
 
 from sqlalchemy import Connection, Text, func, select, type_coerce, update
 
@@ -36,12 +35,13 @@ class Readers(Part):
         with self._database.write() as connection:
             connection.execute(update(runs).where(runs.c.run_id == run_id).values(upstreams=dict(upstreams)))
 
-    def first_built(self, view: AppliedView) -> datetime | None:
-        """The start of the earliest interval of a view version that was built; None: none was."""
+    def built_span(self, view: AppliedView) -> Interval | None:
+        """From the start of the first interval of a view version that was built to the end of the last; None: none."""
         built = (ledger.c.view == view.name) & (ledger.c.version == view.version) & ledger.c.built
+        query = select(func.min(ledger.c.interval_start), func.max(ledger.c.interval_end)).where(built)
         with self._database.read() as connection:
-            first: datetime | None = connection.scalar(select(func.min(ledger.c.interval_start)).where(built))
-            return first
+            start, end = connection.execute(query).one()
+        return None if start is None else Interval(start, end)
 
     def built_ranges(self, view: AppliedView, *, delta_version: int) -> tuple[Interval, ...]:
         """The ranges that builds had built once a Delta version of the view's log was written, in no order.

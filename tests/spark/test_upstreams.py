@@ -86,13 +86,13 @@ def test_what_is_missing_is_refused_and_nothing_is_written(workshop: Workshop, b
     workshop.build(base, DAY1, DAY2)
     workshop.build(base, DAY2, DAY3)
 
-    for versions, why in (
-        ({}, r"needs \[2024-01-03.*\(never built\) of last_payment@1; run `features backfill last_payment --start"),
-        ({"last_payment": 0}, r"needs \[2024-01-02.*\(built later\), .* at Delta version 0; run `features backfill"),
-        ({"last_payment@1": 9}, r"to read last_payment@1 at Delta version 9, but its log is at 1"),
+    for end, versions, why in (
+        (DAY4, {}, r"needs \[2024-01-03.*\(never built\) of last_payment@1; run `features backfill last_payment"),
+        (DAY4, {"last_payment": 0}, r"needs \[2024-01-02.*\(built later\), .* at Delta version 0; run `features backf"),
+        (DAY3, {"last_payment@1": 9}, r"to read last_payment@1 at Delta version 9, but its log is at 1"),
     ):
         with pytest.raises(UpstreamError, match=why):
-            workshop.build(view, DAY1, DAY4, upstream_versions=versions)
+            workshop.build(view, DAY1, end, upstream_versions=versions)
     with pytest.raises(UsageError, match="to read 'other' at Delta version 1, but it reads last_payment@1"):
         workshop.build(view, DAY1, DAY2, upstream_versions={"other": 1})
 
