@@ -92,7 +92,9 @@ class TimeError(SourceError):
 
 
 class UpstreamError(SourceError):
-    """A view that is read does not hold, or not yet, what a build needs of it."""
+    """A view that is read does not hold, or not yet, what a build needs of it: the same again may succeed later."""
+
+    retry = True
 
 
 class TransformError(FeatureStoreError):
