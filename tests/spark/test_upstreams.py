@@ -120,16 +120,16 @@ def _day_in(file: Path) -> str:
 
 
 def test_rows_belong_to_the_interval_in_which_theirs_ends(workshop: Workshop, base: FeatureView) -> None:
-    hourly, weekly = reader("hourly", schedule="@hourly"), reader("weekly", schedule="0 0 8 * *")
-    for view in (hourly, weekly):
+    hourly, monthly = reader("hourly", schedule="@hourly"), reader("monthly", schedule="0 0 8 * *")
+    for view in (hourly, monthly):
         workshop.apply(view)
-    workshop.build(base, DAY1, DAYS[7])
+    workshop.build(base, "2023-12-08", DAYS[7])
 
     workshop.build(hourly, DAY1, DAY3)
-    workshop.build(weekly, "2023-12-08", DAYS[7], upstream_versions={"last_payment": 0})
+    workshop.build(monthly, "2023-12-08", DAYS[7], upstream_versions={"last_payment": 0})
 
     assert [row[5] for row in workshop.rows(hourly)] == [f"{DAY2}T00:00:00", f"{DAY3}T00:00:00"]
-    assert values(workshop, weekly) == [(DAYS[n], DAYS[7], 2.0 * (n + 1)) for n in range(7)]
+    assert values(workshop, monthly) == [(DAYS[n], DAYS[7], 2.0 * (n + 1)) for n in range(7)]
 
 
 def test_windows_over_a_view_end_at_its_events_or_at_ticks(workshop: Workshop, base: FeatureView) -> None:
