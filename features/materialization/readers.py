@@ -48,6 +48,9 @@ def mark_behind(
         if snapshot is None or snapshot.position <= position:
             continue
         notes = [commit.note for commit in upstream.commits(after=position)]
+        if len(notes) < snapshot.position - position:
+            # Delta has forgotten what some of the commits brought.
+            ranges.append((view, span.start, span.end))
         ends = {from_micros(end) for note in notes for _, end, _, rows, *_ in note.get("intervals", ()) if rows}
         for last, until in _reached(view, reference, sorted(ends)):
             if last < span.end and until > span.start:
