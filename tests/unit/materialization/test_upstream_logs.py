@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from deltalake import CommitProperties, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
 from features import FeatureView, ViewSource
 from features.core.applied import AppliedView
@@ -164,3 +164,16 @@ def test_a_killed_run_that_read_an_older_commit_is_stale_too_once_it_is_told(sho
     reconcile(shop.registry, shop.log(shop.reader), shop.reader)
 
     assert shop.stale() == [1]
+
+
+def test_what_delta_has_forgotten_is_taken_for_rows_of_all_intervals(shop: Shop) -> None:
+    for days in ((1, 2, 3), (2,), (2,)):
+        shop.commit(shop.base, *days)
+    path = Path(shop.log(shop.base).path)
+    DeltaTable(str(path)).create_checkpoint()
+    for version in (0, 1):
+        (path / "_delta_log" / f"{version:020}.json").unlink()
+
+    shop.commit(shop.reader, 1, 2, 3, reads={"last_payment@1": 1})
+
+    assert shop.stale() == [1, 2, 3]
