@@ -10,7 +10,8 @@ FeatureStoreError
  ├── RegistryError          the registry is unreachable, or is not at the version of this code
  │    └── StaleCodeError    the code of a view is not the one that was applied
  ├── SourceError            a source is missing, unreadable, or lacks a column
- │    └── TimeError         a naive or null time where an instant is required
+ │    ├── TimeError         a naive or null time where an instant is required
+ │    └── UpstreamError     a view that is read lacks intervals, for now: build those, then run this again
  ├── TransformError         a transform raised, or returned something other than it declares
  │    └── DuplicateRowsError   two different rows of one key and time
  ├── RefusedError           the gate refused an interval, or a check a switch or drop of a version: nothing was changed
@@ -88,6 +89,12 @@ class SourceError(FeatureStoreError):
 
 class TimeError(SourceError):
     """A naive or null time where an instant is required."""
+
+
+class UpstreamError(SourceError):
+    """A view that is read does not hold, or not yet, what a build needs of it: the same again may succeed later."""
+
+    retry = True
 
 
 class TransformError(FeatureStoreError):

@@ -57,7 +57,13 @@ class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs):
         return self.registry.apply(self.definitions)
 
     def build(
-        self, view: str, start: datetime | str, end: datetime | str, now: datetime | str | None = None
+        self,
+        view: str,
+        start: datetime | str,
+        end: datetime | str,
+        now: datetime | str | None = None,
+        *,
+        upstream_versions: Mapping[str, int] | None = None,
     ) -> "BuildResult":
         """Compute the intervals of [start, end) into the offline log; see `Builder.build`.
 
@@ -67,7 +73,7 @@ class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs):
         since, until = parse_instant(start, name="start"), parse_instant(end, name="end")
         clock = None if now is None else parse_instant(now, name="now")
         cover(applied.schedule, since, until)
-        return self._builder.build(code, applied, since, until, now=clock)
+        return self._builder.build(code, applied, since, until, now=clock, upstream_versions=upstream_versions)
 
     def load(self, view: str, full: bool = False, path: str | None = None) -> "LoadResult":
         """Bring the online table up to the log; see `Loader.load`.
@@ -91,7 +97,13 @@ class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs):
         return compactor.compact(self.registry.view(view))
 
     def materialize(
-        self, view: str, start: datetime | str, end: datetime | str, *, reprocess: int = 0
+        self,
+        view: str,
+        start: datetime | str,
+        end: datetime | str,
+        *,
+        reprocess: int = 0,
+        upstream_versions: Mapping[str, int] | None = None,
     ) -> "MaterializeResult":
         """Build, then load.
 
@@ -100,6 +112,7 @@ class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs):
             start, end: the run's own interval, or a range of them.
             reprocess: how many built intervals before it to compute again, for late data; what changed in them counts
                 as known from this run on.
+            upstream_versions: as for `build`.
         """
         from features.materialization.backfill import rerun_past
         from features.materialization.results import MaterializeResult
@@ -107,8 +120,9 @@ class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs):
         code, applied = self._current(view)
         since, until = parse_instant(start, name="start"), parse_instant(end, name="end")
         cover(applied.schedule, since, until)
-        again = rerun_past(self._builder, code, applied, since, until, count=reprocess)
-        build = self._builder.build(code, applied, since, until)
+        builder, reads = self._builder, upstream_versions
+        again = rerun_past(builder, code, applied, since, until, count=reprocess, upstream_versions=reads)
+        build = builder.build(code, applied, since, until, upstream_versions=reads)
         return MaterializeResult(build=build, reprocessed=again, load=self._loader.load(applied))
 
     def backfill(

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from features.cli.jobs import job_parser, run_job
-from features.cli.options import Parser, add_range
+from features.cli.options import Parser, add_range, add_upstreams, parse_upstreams
 from features.store import FeatureStore
 
 
@@ -15,12 +15,15 @@ def parser() -> Parser:
     found = job_parser("materialize", "Build whole intervals of a view, then load them.")
     add_range(found)
     found.add_argument("--reprocess", type=int, default=0, metavar="N", help="also rerun the N intervals before it")
+    add_upstreams(found)
     return found
 
 
 def materialize(store: FeatureStore, args: Namespace) -> Mapping[str, Any]:
     """Build the range and load it; what was appended and written."""
-    return {"view": args.view, **asdict(store.materialize(args.view, args.start, args.end, reprocess=args.reprocess))}
+    versions = parse_upstreams(args.upstream)
+    result = store.materialize(args.view, args.start, args.end, reprocess=args.reprocess, upstream_versions=versions)
+    return {"view": args.view, **asdict(result)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

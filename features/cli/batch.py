@@ -4,7 +4,15 @@ from argparse import Namespace, _SubParsersAction
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from features.cli.options import Parser, add_load_options, add_range, add_verb, open_store
+from features.cli.options import (
+    Parser,
+    add_load_options,
+    add_range,
+    add_upstreams,
+    add_verb,
+    open_store,
+    parse_upstreams,
+)
 from features.cli.rendering import table, to_plain
 from features.cli.running import Answer
 
@@ -20,6 +28,7 @@ def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
     parser = add_verb(verbs, "build", build, about=about, example=f"features build carrier_delay {_RANGE}")
     _add_view(parser)
     add_range(parser)
+    add_upstreams(parser)
     parser.add_argument("--now", metavar="TIME", help="when a rerun counts as started (default: the present)")
 
     about = "Bring the online table of a view up to its offline log."
@@ -35,6 +44,7 @@ def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
     parser = add_verb(verbs, "materialize", materialize, about=about, example=f"features materialize weather {_RANGE}")
     _add_view(parser)
     add_range(parser)
+    add_upstreams(parser)
     parser.add_argument("--reprocess", type=int, default=0, metavar="N", help="also rerun the N intervals before it")
 
     about = "Build the intervals of a range that are missing or stale, in order; then load."
@@ -48,7 +58,8 @@ def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
 def build(args: Namespace) -> Answer:
     """Build a range."""
     with open_store(args) as store:
-        result = store.build(args.view, args.start, args.end, now=args.now)
+        versions = parse_upstreams(args.upstream)
+        result = store.build(args.view, args.start, args.end, now=args.now, upstream_versions=versions)
     return Answer(text=f"{args.view}: {tell_build(result)}", data={"view": args.view, **to_plain(result)})
 
 
@@ -73,7 +84,10 @@ def compact(args: Namespace) -> Answer:
 def materialize(args: Namespace) -> Answer:
     """Build a range, then load."""
     with open_store(args) as store:
-        result = store.materialize(args.view, args.start, args.end, reprocess=args.reprocess)
+        versions = parse_upstreams(args.upstream)
+        result = store.materialize(
+            args.view, args.start, args.end, reprocess=args.reprocess, upstream_versions=versions
+        )
     lines = [tell_build(result.build), *(f"reprocessed: {tell_build(again)}" for again in result.reprocessed)]
     text = "\n".join(f"{args.view}: {line}" for line in [*lines, tell_load(result.load)])
     return Answer(text=text, data={"view": args.view, **to_plain(result)})

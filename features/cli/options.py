@@ -59,6 +59,23 @@ def add_load_options(parser: ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="write nothing: tell what would be")
 
 
+def add_upstreams(parser: ArgumentParser) -> None:
+    """At which version a run reads the views that its view reads."""
+    parser.add_argument("--upstream", action="append", default=[], metavar="VIEW=DELTA_VERSION",
+                        help="read a view at a version of its log (default: the newest); may be repeated")  # fmt: skip
+
+
+def parse_upstreams(pairs: Sequence[str]) -> dict[str, int]:
+    """View to Delta version, of `view=version` texts. Raises: UsageError: a text is none, or a view comes twice."""
+    found: dict[str, int] = {}
+    for pair in pairs:
+        name, version = split_pair(pair, option="--upstream")
+        if not version.isdecimal() or name in found:
+            raise UsageError(f"--upstream takes VIEW=DELTA_VERSION, once for a view, got {pair!r}")
+        found[name] = int(version)
+    return found
+
+
 def open_store(args: Namespace) -> "FeatureStore":
     """The feature store that the common options name. Raises: ConfigError, UsageError."""
     from features.store import FeatureStore

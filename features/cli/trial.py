@@ -27,7 +27,7 @@ def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
     parser = add_verb(verbs, "test", test, about=about, example=example)
     parser.add_argument("view", metavar="VIEW", help="a view's name, as the code defines it")
     parser.add_argument("--source", action="append", default=[], metavar="NAME=PATH",
-                        help="read a source from there instead; may be repeated")  # fmt: skip
+                        help="read a source of it, or of what it reads, from there; may be repeated")  # fmt: skip
     parser.add_argument("--start", metavar="TIME", help="of two intervals (default: the first with rows in the source)")
     parser.add_argument("--end", metavar="TIME", help="not included")
 
@@ -51,8 +51,9 @@ def test(args: Namespace) -> Answer:
             if paths or span is not None:
                 raise UsageError(f"{args.view} is on demand and reads no source; leave out --source, --start and --end")
             return _test_on_demand(store.definitions.on_demand[args.view], store)
-        view = replace_sources(store.definitions.view(args.view), paths)
-        found = try_view(view, spark=store.spark, folder=folder, span=span)
+        definitions = store.definitions
+        *upstreams, view = replace_sources(definitions.view(args.view), paths, definitions.views)
+        found = try_view(view, spark=store.spark, folder=folder, span=span, upstreams=upstreams)
     return Answer(text=_tell(found), data=to_plain(found))
 
 

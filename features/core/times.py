@@ -43,6 +43,22 @@ def duration_micros(duration: timedelta) -> int:
     return duration // MICROSECOND
 
 
+def earlier(instant: datetime, duration: timedelta) -> datetime:
+    """That much before an instant, or the beginning of time as datetimes have it."""
+    try:
+        return instant - duration
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def later(instant: datetime, duration: timedelta) -> datetime:
+    """That much after an instant, or the end of time as datetimes have it."""
+    try:
+        return instant + duration
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
+
+
 def format_instant(instant: datetime) -> str:
     """ISO with offset, without a fraction where it is zero: 2024-01-31T00:00:00+00:00."""
     return instant.astimezone(UTC).isoformat()

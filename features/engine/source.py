@@ -49,13 +49,13 @@ def read_source(
     if source.created_timestamp_field is not None and not at_ticks:
         # A late row is of an earlier time, and needs the history of that time.
         since = min(start, _earliest_event(own, source) or start)
-    since = before(since, source.history + window)
+    since = _before(since, source.history + window)
     if since == start:
         return own
     return _timed(prune_days(frame, source, since, end), source, fields, since, end)
 
 
-def before(moment: datetime, duration: timedelta) -> datetime:
+def _before(moment: datetime, duration: timedelta) -> datetime:
     """That much earlier, or the beginning of time as datetimes have it."""
     try:
         return moment - duration

@@ -5,9 +5,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from features.core.applied import AppliedView
-from features.core.times import from_micros
+from features.core.times import earlier, from_micros
 from features.core.view_source import ViewSource
-from features.engine.source import before
 from features.errors import SourceError
 from features.stores.delta import (
     AVAILABLE,
@@ -64,13 +63,13 @@ def read_view(
 
     Raises: SourceError: the log cannot be read.
     """
-    own = _current(_within(upstream, start, end), upstream.view)
+    own = _current(rows_within(upstream, start, end), upstream.view)
     since = start if at_ticks else min(start, _earliest_event(own, source) or start)
-    since = before(since, source.history + window)
-    return own if since == start else _current(_within(upstream, since, end), upstream.view)
+    since = earlier(since, source.history + window)
+    return own if since == start else _current(rows_within(upstream, since, end), upstream.view)
 
 
-def _within(upstream: Upstream, start: datetime, end: datetime) -> "DataFrame":
+def rows_within(upstream: Upstream, start: datetime, end: datetime) -> "DataFrame":
     """The log's rows of the intervals that end in (start, end]. Delta reads no file whose statistics exclude them."""
     from pyspark.sql import functions as F
 

@@ -1,6 +1,7 @@
 """Building intervals again: what the ledger says is missing or stale, and past ones for late data."""
 
 import logging
+from collections.abc import Mapping
 from datetime import datetime
 
 from features.core.applied import AppliedView
@@ -40,7 +41,14 @@ def backfill(
 
 
 def rerun_past(
-    builder: Builder, view: FeatureView, applied: AppliedView, start: datetime, end: datetime, *, count: int
+    builder: Builder,
+    view: FeatureView,
+    applied: AppliedView,
+    start: datetime,
+    end: datetime,
+    *,
+    count: int,
+    upstream_versions: Mapping[str, int] | None = None,
 ) -> tuple[BuildResult, ...]:
     """Build again those of the `count` intervals before a run's own that were built, for late data.
 
@@ -49,6 +57,7 @@ def rerun_past(
 
     Args:
         start, end: of the run's own interval, or range of them.
+        upstream_versions: as of `Builder.build`.
 
     Raises: UsageError: the count; else as `Builder.build`.
     """
@@ -62,7 +71,7 @@ def rerun_past(
     built = {entry.interval for entry in judged if entry.built}
     nominal = None if built & set(own) else end
     return tuple(
-        builder.build(view, applied, interval.start, interval.end, nominal=nominal)
+        builder.build(view, applied, interval.start, interval.end, nominal=nominal, upstream_versions=upstream_versions)
         for interval in past
         if interval in built
     )

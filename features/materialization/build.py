@@ -18,7 +18,7 @@ from features.engine.changes import Nominal, difference, first_rows
 from features.engine.session import persisted
 from features.engine.transform import check_rows
 from features.errors import FeatureStoreError, RefusedError, StorageError
-from features.materialization.computing import compute
+from features.materialization.computing import Computed, compute
 from features.materialization.ledger import Told, check_overlap, reconcile, record_commit, tell
 from features.materialization.publishing import (
     ATTEMPTS,
@@ -59,6 +59,7 @@ class Builder:
         *,
         now: datetime | None = None,
         nominal: datetime | None = None,
+        upstream_versions: Mapping[str, int] | None = None,
     ) -> BuildResult:
         """Compute the intervals of [start, end) and append what differs from the log, in one commit.
 
@@ -67,10 +68,13 @@ class Builder:
             start, end: aware; whole intervals of the schedule.
             now: when a rerun counts as started, and so when its corrections are known, plus delay; None: the present.
             nominal: the same for a scheduled `reprocess`, whose clock is its own interval's end.
+            upstream_versions: the Delta version to read of a view that this one reads, by its name or `name@version`;
+                of all others the newest.
 
         Raises:
             IntervalError: the range is reversed, off the schedule, or (without one) overlaps a built range.
             SourceError, TransformError: with the view's name and the cause.
+            UpstreamError: a view that this one reads lacks intervals, for now.
             RefusedError: the gate refused an interval, or an imported log has changed in one that was built.
             StorageError: the log cannot be written, or other runs kept winning the race for its next position.
         """
@@ -78,7 +82,7 @@ class Builder:
         log = FeatureLog(self.spark, self.warehouse, applied)
         clock = nominal or now or datetime.now(UTC)
         run_id = self.registry.start_run(kind="build", view=applied, start=start, end=end, now=clock)
-        run = _Run(self, view, applied, log, intervals, clock, run_id)
+        run = _Run(self, view, applied, log, intervals, clock, run_id, upstream_versions or {})
         try:
             result = run.execute()
         except GateRefusedError as exc:
@@ -113,26 +117,29 @@ class _Run:
     intervals: tuple[Interval, ...]
     clock: datetime
     run_id: str
+    upstream_versions: Mapping[str, int]
 
     def execute(self) -> BuildResult:
         reconcile(self.builder.registry, self.log, self.applied)
         check_overlap(self.builder.registry, self.applied, self.intervals)
         name = self.applied.reference
         start, end = self.intervals[0].start, self.intervals[-1].end
-        upstreams = open_upstreams(self.builder.spark, self.builder.registry, self.builder.warehouse, self.applied)
+        upstreams = open_upstreams(
+            self.log, self.builder.registry, self.applied, self.intervals, self.upstream_versions, run_id=self.run_id
+        )
         computed = compute(self.builder.spark, self.view, self.applied, self.intervals, upstreams)
         with persisted(computed.rows) as rows:
             count = check_rows(rows, self.applied, name)
             logger.info("transformed", extra={"view": name, "rows": count, "start": start, "end": end})
             verdict = judge(rows.drop("_copies", "_alike"), self.applied)
             self._record_verdict(verdict)
-            return self._publish(verdict, count, computed.held)
+            return self._publish(verdict, count, computed)
 
     def _record_verdict(self, verdict: Verdict) -> None:
         results = [asdict(result) for result in verdict.results]
         self.builder.registry.record_validation(self.run_id, results)
 
-    def _publish(self, verdict: Verdict, count: int, held: Mapping[datetime, str]) -> BuildResult:
+    def _publish(self, verdict: Verdict, count: int, computed: Computed) -> BuildResult:
         filled = set(self._filled(verdict, count))
         quarantine = Quarantine(self.builder.spark, self.builder.warehouse, self.applied)
         ends = [interval.end for interval in self.intervals]
@@ -148,7 +155,7 @@ class _Run:
                 totals = count_changes(changes, self.applied)
                 if self.applied.is_imported and totals and set(totals) & reruns:
                     raise self._changed_import(totals, reruns)
-                told = self._tell(totals, filled, reruns, held, snapshot)
+                told = self._tell(totals, filled, reruns, computed, snapshot)
                 # Before the log: a release reads them in the opposite order, so it has these rows, or loses its race.
                 if withheld.differs:
                     quarantine.replace(ends, withheld, run_id=self.run_id)
@@ -193,15 +200,22 @@ class _Run:
         totals: Totals,
         filled: set[datetime],
         reruns: set[datetime],
-        held: Mapping[datetime, str],
+        computed: Computed,
         snapshot: Snapshot | None,
     ) -> Told:
         rows = {end: total["rows"] for end, total in totals.items()}
-        other = changed_sources(self.builder.registry, self.applied, self.intervals, held)
+        other = changed_sources(self.builder.registry, self.applied, self.intervals, computed.held)
         changed = sorted(reruns & (totals.keys() | other))
         late = find_late(self.builder.registry, self.log, snapshot, self.applied, self.intervals, changed)
         return tell(
-            self.intervals, filled=filled, rows=rows, fingerprints=held, changed=changed, late=late, view=self.applied
+            self.intervals,
+            filled=filled,
+            rows=rows,
+            fingerprints=computed.held,
+            changed=changed,
+            late=late,
+            reads=computed.reads,
+            view=self.applied,
         )
 
     def _changed_import(self, totals: Totals, reruns: set[datetime]) -> RefusedError:
@@ -224,7 +238,7 @@ class _Run:
         registry = self.builder.registry
         after = commit or before
         position, version = (after.position, after.version) if after is not None else (None, None)
-        told.record(registry, self.applied, self.run_id, position=position, version=version)
+        told.record(registry, self.log, self.applied, self.run_id, position=position, version=version)
         if commit is not None:
             record_commit(registry, self.applied, commit)
         sums = sum_changes(totals)

@@ -27,10 +27,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Computed:
-    """rows: as `collapse` leaves them. held: what the sources held, as a fingerprint of each interval, by its end."""
+    """What a run computed.
+
+    rows: as `collapse` leaves them. held: what the sources held, as a fingerprint of each interval, by its end.
+    reads: the position that was read of each view that the view reads, by `name@version`.
+    """
 
     rows: "DataFrame"
     held: Mapping[datetime, str]
+    reads: Mapping[str, int]
 
 
 def compute(
@@ -59,8 +64,9 @@ def compute(
         returned = run_transform(view, frames)
         if applied.aggregations:
             returned = compute_windows(returned, plan_view(applied, intervals))
-    held = fingerprint_intervals(frames, applied, intervals)
-    return Computed(rows=collapse(assign_intervals(returned, intervals), applied), held=held)
+    held = fingerprint_intervals(frames, applied, intervals, upstreams)
+    reads = {name: upstream.position for name, upstream in upstreams.items()}
+    return Computed(rows=collapse(assign_intervals(returned, intervals), applied), held=held, reads=reads)
 
 
 def _read(

@@ -5,7 +5,7 @@ last: while it is missing, the next run, or the next read as of a moment, tells 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from features.core.applied import AppliedView
 from features.core.schedule import Interval
 from features.core.times import from_micros, to_micros
 from features.errors import IntervalError
+from features.materialization.readers import mark_behind, mark_readers
 from features.registry import IntervalOutcome, Registry
 from features.stores.delta import Commit, FeatureLog
 
@@ -22,12 +23,14 @@ class Told:
     """What the ledger is to be told of one run. Times are int64 microseconds, so that a commit can carry it as JSON.
 
     intervals: start, end, status, appended rows, and the fingerprint of what sources held, of each. stale: the range in
-    which built intervals are now stale; late: start and end of others that are, since rows in them came late.
+    which built intervals are now stale; late: start and end of others that are, since rows in them came late. reads:
+    the position that the run read of each view that its view reads, by `name@version`.
     """
 
     intervals: Sequence[tuple[int, int, str, int, str | None]]
     stale: tuple[int, int] | None = None
     late: Sequence[tuple[int, int]] = ()
+    reads: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -39,9 +42,16 @@ class Told:
         return asdict(self)
 
     def record(
-        self, registry: Registry, view: AppliedView, run_id: str, *, position: int | None, version: int | None
+        self,
+        registry: Registry,
+        log: FeatureLog,
+        view: AppliedView,
+        run_id: str,
+        *,
+        position: int | None,
+        version: int | None,
     ) -> None:
-        """Tell the ledger; twice does no harm."""
+        """Tell the ledger, also that of the views that read this one; twice does no harm."""
         outcomes = [
             IntervalOutcome(
                 interval=Interval(from_micros(start), from_micros(end)),
@@ -56,6 +66,10 @@ class Told:
         registry.record_intervals(view, run_id, outcomes)
         for after, until in (*([] if self.stale is None else [self.stale]), *self.late):
             registry.mark_stale(view, after=from_micros(after), until=from_micros(until))
+        mark_readers(registry, view, [from_micros(end) for _, end, _, rows, _ in self.intervals if rows])
+        if self.reads:
+            span = Interval(from_micros(self.intervals[0][0]), from_micros(self.intervals[-1][1]))
+            mark_behind(registry, log, view, span, self.reads)
 
 
 def tell(
@@ -66,6 +80,7 @@ def tell(
     fingerprints: Mapping[datetime, str],
     changed: Sequence[datetime],
     late: Sequence[Interval],
+    reads: Mapping[str, int],
     view: AppliedView,
 ) -> Told:
     """What a run has to tell.
@@ -75,6 +90,7 @@ def tell(
         rows: appended, and fingerprints: of what sources held, by the end of their interval.
         changed: the ends of built intervals that rows were appended to, or whose sources hold something else.
         late: intervals beyond reach of these, but with rows that are not.
+        reads: the positions that were read of other views' logs.
         view: whose history says how far a change reaches.
     """
     stale = None
@@ -93,6 +109,7 @@ def tell(
         ],
         stale=stale,
         late=[(to_micros(i.start), to_micros(i.end)) for i in late],
+        reads=reads,
     )
 
 
@@ -108,8 +125,9 @@ def reconcile(registry: Registry, log: FeatureLog, view: AppliedView) -> None:
             intervals=[(*interval, None)[:5] for interval in commit.note["intervals"]],
             stale=commit.note["stale"],
             late=commit.note.get("late", ()),
+            reads=commit.note.get("reads", {}),
         )
-        told.record(registry, view, commit.run_id, position=commit.position, version=commit.version)
+        told.record(registry, log, view, commit.run_id, position=commit.position, version=commit.version)
         record_commit(registry, view, commit)
 
 

@@ -174,9 +174,8 @@ class _Release:
                 told = self._tell(totals, snapshot, intervals)
                 commit = append_changes(self.log, changes, self.view, snapshot, told, self.run_id)
                 if commit is not None:
-                    told.record(
-                        self.releaser.registry, self.view, self.run_id, position=commit.position, version=commit.version
-                    )
+                    place = {"position": commit.position, "version": commit.version}
+                    told.record(self.releaser.registry, self.log, self.view, self.run_id, **place)
                     overtaken = self._overtaken(quarantine, version, changes, intervals)
                     return self._finish(totals, commit, snapshot, marked, overtaken)
             logger.warning("another run committed first: comparing again", extra={"view": self.view.reference})

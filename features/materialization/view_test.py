@@ -27,6 +27,7 @@ from features.errors import NotFoundError, OnlineStoreError, SourceError, UsageE
 from features.materialization.build import Builder
 from features.materialization.build_comparison import check_equal
 from features.materialization.load import Loader
+from features.materialization.trial_upstreams import build_upstreams, with_upstreams
 from features.registry import Registry
 from features.stores.base import OnlineRow, Read, rows_of
 from features.stores.delta import AVAILABLE, CREATED, EVENT, INTERVAL, FeatureLog
@@ -81,12 +82,21 @@ class _Trial:
         return self.log.empty() if snapshot is None else self.log.read(snapshot)
 
 
-def replace_sources(view: FeatureView, paths: Mapping[str, str]) -> FeatureView:
+def replace_sources(
+    view: FeatureView, paths: Mapping[str, str], views: Mapping[str, FeatureView]
+) -> tuple[FeatureView, ...]:
     """The view with some sources read from elsewhere, in the format that the path's suffix names, if it names one.
 
-    Raises: NotFoundError: the view has no source of a name; SourceError: nothing is at a path.
+    Args:
+        paths: by the name of a source, of the view or of those that it reads. A source that is a view is read from a
+            sample of its rows then, available_timestamp among them.
+        views: all that the code defines, by name.
+
+    Returns: the views that it still reads, as of `with_upstreams`, and the view last.
+
+    Raises: NotFoundError: no view has a source of a name; SourceError: nothing is at a path.
     """
-    names = [source.name for source in view.sources]
+    names = [source.name for read in with_upstreams(view, views) for source in read.sources]
     for name, path in paths.items():
         if name not in names:
             raise NotFoundError.of(f"source of {view.name!r}", name, names)
@@ -94,11 +104,20 @@ def replace_sources(view: FeatureView, paths: Mapping[str, str]) -> FeatureView:
             raise SourceError(
                 f"source {name!r}: nothing at {str(Path(path).absolute())!r}; name a sample that is there"
             )
-    return replace(view, sources=[_elsewhere(s, paths[s.name]) if s.name in paths else s for s in view.sources])
+
+    def placed(code: FeatureView) -> FeatureView:
+        return replace(code, sources=[_elsewhere(s, paths[s.name]) if s.name in paths else s for s in code.sources])
+
+    return with_upstreams(placed(view), {name: placed(code) for name, code in views.items()})
 
 
 def try_view(
-    view: FeatureView, *, spark: "SparkSession", folder: str | Path, span: tuple[datetime, datetime] | None = None
+    view: FeatureView,
+    *,
+    spark: "SparkSession",
+    folder: str | Path,
+    span: tuple[datetime, datetime] | None = None,
+    upstreams: Sequence[FeatureView] = (),
 ) -> ViewTest:
     """Build two intervals of a view together and apart, compare, load into memory, and compare again with the log.
 
@@ -107,6 +126,7 @@ def try_view(
         folder: an empty one, for registries and logs.
         span: start and end of two intervals or more; None: the first two neighbours with rows in the first source.
             Without a schedule there is one interval, the whole of the source, and nothing to compare.
+        upstreams: the views that it reads, as of `with_upstreams`: they are built first, of their own sources.
 
     Raises:
         TransformError: the transform failed, or its rows depend on which intervals are built at once.
@@ -116,14 +136,15 @@ def try_view(
     """
     # Samples are old, and retention is judged by the clock: it would remove from the online store what is compared.
     view = replace(view, retention=None)
-    found = _span(view, spark, span)
+    views = (*upstreams, view)
+    found = _span(views, spark, span)
     whole = Interval(found[0].start, found[-1].end)
-    with _open_trial(view, spark, Path(folder) / "together") as together:
+    with _open_trial(views, spark, Path(folder) / "together", whole) as together:
         logger.info("building the intervals together", extra={"view": view.name, "range": str(whole)})
         quarantined = together.build(whole)
         with persisted(together.rows()) as rows:
             if len(found) > 1:
-                with _open_trial(view, spark, Path(folder) / "apart") as apart:
+                with _open_trial(views, spark, Path(folder) / "apart", whole) as apart:
                     for interval in found:
                         logger.info("building one interval", extra={"view": view.name, "range": str(interval)})
                         apart.build(interval)
@@ -160,18 +181,23 @@ def _elsewhere(source: Source, path: str) -> BatchSource:
 
 
 @contextmanager
-def _open_trial(view: FeatureView, spark: "SparkSession", folder: Path) -> Iterator[_Trial]:
+def _open_trial(views: Sequence[FeatureView], spark: "SparkSession", folder: Path, span: Interval) -> Iterator[_Trial]:
     folder.mkdir(parents=True)
+    view = views[-1]
     with Registry.open(f"sqlite:///{folder / 'registry.db'}") as registry:
-        registry.apply(Definitions(views={view.name: view}, services={}))
+        registry.apply(Definitions(views={view.name: view for view in views}, services={}))
         applied = registry.view(view.name)
         builder = Builder(spark=spark, registry=registry, warehouse=str(folder / "warehouse"))
+        build_upstreams(builder, views, span)
         yield _Trial(view=view, applied=applied, builder=builder, log=FeatureLog(spark, builder.warehouse, applied))
 
 
-def _span(view: FeatureView, spark: "SparkSession", span: tuple[datetime, datetime] | None) -> tuple[Interval, ...]:
+def _span(
+    views: Sequence[FeatureView], spark: "SparkSession", span: tuple[datetime, datetime] | None
+) -> tuple[Interval, ...]:
+    view = views[-1]
     if span is None:
-        return _find_intervals(view, spark)
+        return _find_intervals(view, {known.name: known for known in views}, spark)
     intervals = cover(view.schedule, *span)
     if view.schedule is not None and len(intervals) < 2:
         raise UsageError(
@@ -180,33 +206,46 @@ def _span(view: FeatureView, spark: "SparkSession", span: tuple[datetime, dateti
     return intervals
 
 
-def _find_intervals(view: FeatureView, spark: "SparkSession") -> tuple[Interval, ...]:
+def _find_intervals(view: FeatureView, views: Mapping[str, FeatureView], spark: "SparkSession") -> tuple[Interval, ...]:
     """The first two neighbours with rows in the first source, or else the first with rows and the one after it."""
+    intervals = _filled(view, views, spark)
+    if view.schedule is None:
+        return tuple(intervals)
+    for before, after in pairwise(intervals):
+        if before.end == after.start:
+            return before, after
+    only = intervals[0]
+    return only, Interval(only.end, next_tick(view.schedule, only.end))
+
+
+def _filled(view: FeatureView, views: Mapping[str, FeatureView], spark: "SparkSession") -> list[Interval]:
+    """The intervals with rows in the first source, in order; without a schedule the one that holds them all."""
+    moments = _moments(view, views, spark)
+    if view.schedule is None:
+        return [Interval(from_micros(moments[0]), from_micros(moments[-1]) + MICROSECOND)]
+    return list(_holding(view.schedule, moments))
+
+
+def _moments(view: FeatureView, views: Mapping[str, FeatureView], spark: "SparkSession") -> list[int]:
+    """When rows of the first source were available, in order: the minutes, or without a schedule the first and last."""
     from pyspark.sql import functions as F
 
     source = view.sources[0]
     if isinstance(source, ViewSource):
-        raise SourceError(
-            f"source {source.name!r} is the view {source.view!r}: name a sample of its rows with --source, "
-            "available_timestamp among them"
-        )
+        ends = [interval.end for interval in _filled(views[source.view], views, spark)]
+        return [to_micros(end - MICROSECOND) for end in ends]
     start, end = _EVER
     frame = read_source(spark, replace(source, history=timedelta(0)), start, end)
     if view.schedule is None:
         first = frame.select(F.min(F.unix_micros(AVAILABLE)), F.max(F.unix_micros(AVAILABLE))).first()
         if first is None or first[0] is None:
             raise _no_rows(source)
-        return (Interval(from_micros(first[0]), from_micros(first[1]) + MICROSECOND),)
+        return [first[0], first[1]]
     minute = F.unix_micros(F.date_trunc("minute", F.col(AVAILABLE)))
     minutes = [row[0] for row in frame.select(minute).distinct().orderBy(minute).limit(_MINUTES).collect()]
     if not minutes:
         raise _no_rows(source)
-    intervals = list(_holding(view.schedule, minutes))
-    for before, after in pairwise(intervals):
-        if before.end == after.start:
-            return before, after
-    only = intervals[0]
-    return only, Interval(only.end, next_tick(view.schedule, only.end))
+    return minutes
 
 
 def _holding(schedule: str, minutes: Sequence[int]) -> Iterator[Interval]:

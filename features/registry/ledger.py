@@ -54,14 +54,22 @@ class Ledger(Part):
 
     def mark_stale(self, view: AppliedView, *, after: datetime, until: datetime) -> int:
         """Mark the built intervals with end > after and start < until as stale; how many became so."""
-        statement = (
-            update(ledger)
-            .where(_of(view), ledger.c.built, ~ledger.c.stale)
-            .where(ledger.c.interval_end > after, ledger.c.interval_start < until)
-            .values(stale=True)
-        )
+        return self.mark_all_stale([(view, after, until)])
+
+    def mark_all_stale(self, ranges: Sequence[tuple[AppliedView, datetime, datetime]]) -> int:
+        """The same for several views and ranges of (after, until), all or none."""
+        if not ranges:
+            return 0
         with self._database.write() as connection:
-            return connection.execute(statement).rowcount
+            return sum(
+                connection.execute(
+                    update(ledger)
+                    .where(_of(view), ledger.c.built, ~ledger.c.stale)
+                    .where(ledger.c.interval_end > after, ledger.c.interval_start < until)
+                    .values(stale=True)
+                ).rowcount
+                for view, after, until in ranges
+            )
 
 
 def _of(view: AppliedView) -> Any:

@@ -21,6 +21,8 @@ class Run:
     view: its reference, `name@version`. status: "running", then one of RUN_STATUSES.
     start, end: the range asked for; now: the run's nominal clock. started_at, finished_at: wall clock.
     position, delta_version, committed_at: of the commit that it made, or was loaded; None where there was none.
+    upstreams: the Delta version that it read of each view that its view reads, by `name@version`; None: nothing was
+    committed there yet.
     """
 
     run_id: str
@@ -37,6 +39,7 @@ class Run:
     delta_version: int | None
     committed_at: datetime | None
     counts: Mapping[str, int]
+    upstreams: Mapping[str, int | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -157,6 +157,12 @@ class Runs(Part):
         with self._database.read() as connection:
             return connection.scalar(query) or 0
 
+    def position_of(self, view: AppliedView, delta_version: int) -> int:
+        """The greatest log position that a Delta version of the log holds; 0 if there is none."""
+        query = select(func.max(commits.c.log_position)).where(_of(view), commits.c.delta_version <= delta_version)
+        with self._database.read() as connection:
+            return connection.scalar(query) or 0
+
     def record_validation(self, run_id: str, results: Sequence[Mapping[str, object]]) -> None:
         """Add what the gate found in a run: one mapping of plain JSON values per rule and interval."""
         count = select(func.count()).where(validation_results.c.run_id == run_id)
@@ -227,4 +233,5 @@ def _run(row: Row[Any]) -> Run:
         delta_version=row.delta_version,
         committed_at=row.committed_at,
         counts=row.counts,
+        upstreams=row.upstreams or {},
     )

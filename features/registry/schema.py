@@ -91,6 +91,7 @@ runs = Table(
     Column("delta_version", BigInteger),
     Column("committed_at", Instant),
     Column("counts", Json, nullable=False),
+    Column("upstreams", Json),
 )
 
 ledger = Table(

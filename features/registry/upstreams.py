@@ -3,21 +3,22 @@
 from collections.abc import Mapping, Set
 from dataclasses import replace
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Text, func, select, type_coerce, update
 
 from features.core.applied import AppliedView
 from features.core.canonical import applied_view, definition_hash
 from features.core.references import Reference
+from features.core.schedule import Interval
 from features.core.upstreams import check_upstream, order_views, pin_sources, reads_of, view_sources
 from features.errors import DefinitionError, NotFoundError
 from features.registry.audit import Part
 from features.registry.lookups import current_versions
-from features.registry.schema import definition_versions
+from features.registry.schema import commits, definition_versions, ledger, runs
 from features.registry.state import VIEW, Name, State, StoredVersion, Wanted, next_version
 
 
 class Readers(Part):
-    """Which versions of views read a version of another."""
+    """Which versions of views read which, what runs have read of them, and what of them was built when."""
 
     def readers_of(self, view: AppliedView, *, current: bool = False) -> tuple[AppliedView, ...]:
         """The view versions that read a version of another view, by name and version.
@@ -29,12 +30,40 @@ class Readers(Part):
         with self._database.read() as connection:
             return find_readers(connection, view, current=current)
 
+    def record_upstreams(self, run_id: str, upstreams: Mapping[str, int | None]) -> None:
+        """Record which Delta version a run reads of each view that its view reads, by `name@version`."""
+        with self._database.write() as connection:
+            connection.execute(update(runs).where(runs.c.run_id == run_id).values(upstreams=dict(upstreams)))
+
+    def built_span(self, view: AppliedView) -> Interval | None:
+        """From the start of the first interval of a view version that was built to the end of the last; None: none."""
+        built = (ledger.c.view == view.name) & (ledger.c.version == view.version) & ledger.c.built
+        query = select(func.min(ledger.c.interval_start), func.max(ledger.c.interval_end)).where(built)
+        with self._database.read() as connection:
+            start, end = connection.execute(query).one()
+        return None if start is None else Interval(start, end)
+
+    def built_ranges(self, view: AppliedView, *, delta_version: int) -> tuple[Interval, ...]:
+        """The ranges that builds had built once a Delta version of the view's log was written, in no order.
+
+        The ledger tells of each interval's last build alone.
+        """
+        own = (runs.c.view == view.name) & (runs.c.version == view.version) & (runs.c.kind == "build")
+        done = runs.c.status.in_(("built", "unchanged", "empty"))
+        early = runs.c.delta_version.is_(None) | (runs.c.delta_version <= delta_version)
+        # A run that was killed after its commit has not said how it ended.
+        mine = (commits.c.view == view.name) & (commits.c.version == view.version)
+        committed = select(commits.c.run_id).where(mine, commits.c.delta_version <= delta_version)
+        found = select(runs.c.range_start, runs.c.range_end).where(own, (done & early) | runs.c.run_id.in_(committed))
+        with self._database.read() as connection:
+            return tuple(Interval(*row) for row in connection.execute(found.distinct()))
+
 
 def find_readers(connection: Connection, view: AppliedView, *, current: bool) -> tuple[AppliedView, ...]:
     """See `Readers.readers_of`."""
-    every = (
-        select(definition_versions).where(definition_versions.c.kind == VIEW).order_by(definition_versions.c.version)
-    )
+    # Canonical text: it is searched, so that not every definition is parsed.
+    told = type_coerce(definition_versions.c.content, Text).contains(f'"view":"{view.name}"', autoescape=True)
+    every = select(definition_versions).where(definition_versions.c.kind == VIEW, told)
     rows = current_versions(connection, VIEW) if current else connection.execute(every)
     readers = [
         applied_view(row.content, row.metadata, version=row.version)

@@ -62,8 +62,13 @@ class FeatureLog:
 
     def __init__(self, spark: "SparkSession", warehouse: str, view: AppliedView) -> None:
         self._spark = spark
+        self._warehouse = warehouse
         self._view = view
         self.path = f"{warehouse.rstrip('/')}/{view.log_path}"
+
+    def beside(self, view: AppliedView) -> "FeatureLog":
+        """The log of another view version in the same warehouse."""
+        return FeatureLog(self._spark, self._warehouse, view)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -91,6 +91,7 @@ def test_a_registry_from_before_rollouts_serves_what_it_served(versions, registr
     with engine.begin() as connection:
         for table in (rollouts, serving_generation, rollout_history, consumers_table, shadow_counts):
             connection.execute(text(f"DROP TABLE {table.name}"))
+        connection.execute(text("ALTER TABLE runs DROP COLUMN upstreams"))
         connection.execute(text("DELETE FROM schema_version WHERE version >= 3"))
     engine.dispose()
     assert max(migrations()) >= 3

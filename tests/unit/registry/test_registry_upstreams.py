@@ -165,3 +165,14 @@ def test_the_online_table_of_a_version_that_is_read_stays(registry, chain):
 
     with pytest.raises(RefusedError, match="feature view middle@1 reads it"):
         registry.check_drop(registry.view("last_payment@1"), unread_for=NEVER)
+
+
+def test_a_run_tells_what_it_read(registry, chain):
+    registry.apply(chain())
+    middle = registry.view("middle")
+    run = registry.start_run(kind="build", view=middle, start=None, end=None, now=at("2024-01-01"))
+    assert registry.runs(middle)[0].upstreams == {}
+
+    registry.record_upstreams(run, {"last_payment@1": 7, "other@2": None})
+
+    assert registry.runs(middle)[0].upstreams == {"last_payment@1": 7, "other@2": None}
