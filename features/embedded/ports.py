@@ -1,12 +1,15 @@
 """TCP ports on a loopback address: which are free, and who has one."""
 
 import errno
+import random
 import socket
 from pathlib import Path
 
 from features.embedded.processes import pids_with_open
 
 _LISTENING = "0A"
+# Systems give out ports from 32768 on, or later: a server that starts takes seconds until it listens.
+_BELOW_EPHEMERAL = (15_000, 32_768)
 
 
 def is_free(host: str, port: int) -> bool:
@@ -25,12 +28,10 @@ def is_free(host: str, port: int) -> bool:
 
 
 def choose_free(host: str, *, avoid: tuple[int, ...] = ()) -> int:
-    """A free port that is none of those to avoid."""
+    """A free port that is none of those to avoid, and that no outgoing connection is given meanwhile."""
     while True:
-        with socket.socket() as server:
-            server.bind((host, 0))
-            port = int(server.getsockname()[1])
-        if port not in avoid:
+        port = random.randrange(*_BELOW_EPHEMERAL)
+        if port not in avoid and is_free(host, port):
             return port
 
 

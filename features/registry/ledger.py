@@ -38,8 +38,9 @@ class Ledger(Part):
     def record_intervals(self, view: AppliedView, run_id: str, entries: Sequence[IntervalOutcome]) -> None:
         """Record what a run made of its intervals, all or none.
 
-        Built and empty clear `stale`. Refused and failed leave an earlier build's facts as they are: it still stands.
-        Released tells what was appended to a built one, which stays as stale as it was.
+        Built and empty clear `stale`. Where nothing was appended to an interval that was built before, its rows and its
+        place in the log stay those of the commit that it stands at. Refused and failed leave an earlier build's facts
+        as they are: it still stands. Released tells what was appended to a built one, which stays as stale as it was.
 
         Raises: UsageError: an unknown status.
         """
@@ -81,18 +82,19 @@ def _record(connection: Connection, view: AppliedView, run_id: str, outcome: Int
         _record_release(connection, view, run_id, outcome)
         return
     facts: dict[str, Any] = {"status": outcome.status, "run_id": run_id, "updated_at": utc_now()}
-    if outcome.status in ("built", "empty"):
-        facts |= {
-            "built": True,
-            "stale": False,
-            "row_count": outcome.rows,
-            "log_position": outcome.position,
-            "delta_version": outcome.delta_version,
-            "fingerprint": outcome.fingerprint,
-        }
     key = {"interval_start": outcome.interval.start, "interval_end": outcome.interval.end}
-    matches = (ledger.c.interval_start == key["interval_start"]) & (ledger.c.interval_end == key["interval_end"])
-    if connection.execute(update(ledger).where(_of(view), matches).values(facts)).rowcount == 0:
+    mine = _of(view) & (ledger.c.interval_start == key["interval_start"])
+    mine &= ledger.c.interval_end == key["interval_end"]
+    if outcome.status in ("built", "empty"):
+        facts |= {"built": True, "stale": False, "fingerprint": outcome.fingerprint}
+        # A run that was killed behind its commit, and the one that repairs it, leave what one run alone leaves.
+        if outcome.rows or not connection.scalar(select(ledger.c.built).where(mine)):
+            facts |= {
+                "row_count": outcome.rows,
+                "log_position": outcome.position,
+                "delta_version": outcome.delta_version,
+            }
+    if connection.execute(update(ledger).where(mine).values(facts)).rowcount == 0:
         unbuilt = {"built": False, "stale": False, "row_count": 0}
         connection.execute(insert(ledger).values(view=view.name, version=view.version, **key, **(unbuilt | facts)))
 

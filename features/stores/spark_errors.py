@@ -28,7 +28,20 @@ def first_line(exc: BaseException) -> str:
         told = re.findall(r"^(\w[\w.]*(?:Error|Exception|Warning|Interrupt|Exit)\b.*)$", text, re.MULTILINE)
         text = told[-1] if told else text
     line = next((line for line in text.splitlines() if line.strip()), type(exc).__name__)
-    return line.split(" SQLSTATE:")[0].strip()
+    told = line.split(" SQLSTATE:")[0].strip()
+    # That a task could not write says nothing of why: a full disk, say, or a folder without rights.
+    cause = _root_cause(exc) if told.startswith("[TASK_WRITE_FAILED]") else ""
+    return f"{told} {cause}".strip()
+
+
+def _root_cause(exc: BaseException) -> str:
+    """What the JVM's first cause says; empty where there is none."""
+    thrown = getattr(exc, "_origin", None)
+    if thrown is None:
+        return ""
+    while (cause := thrown.getCause()) is not None:
+        thrown = cause
+    return next(iter(str(thrown.getMessage()).splitlines()), "")
 
 
 def is_lost_race(exc: BaseException) -> bool:
