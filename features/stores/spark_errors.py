@@ -25,8 +25,8 @@ def first_line(exc: BaseException) -> str:
         text = causes[0]
     if "Traceback (most recent call last)" in text:
         # An error in a Python worker: its last line says what went wrong.
-        told = re.findall(r"^(\w[\w.]*(?:Error|Exception|Warning|Interrupt|Exit)\b.*)$", text, re.MULTILINE)
-        text = told[-1] if told else text
+        raised = re.findall(r"^(\w[\w.]*(?:Error|Exception|Warning|Interrupt|Exit)\b.*)$", text, re.MULTILINE)
+        text = raised[-1] if raised else text
     line = next((line for line in text.splitlines() if line.strip()), type(exc).__name__)
     told = line.split(" SQLSTATE:")[0].strip()
     # That a task could not write says nothing of why: a full disk, say, or a folder without rights.
