@@ -1,5 +1,6 @@
 """The registry: what was defined, run, loaded and pinned, in SQL. The only package that imports SQLAlchemy."""
 
+from features.registry.costs import Pace
 from features.registry.plan import Change, Plan
 from features.registry.records import (
     AuditEntry,
@@ -20,6 +21,7 @@ __all__ = [
     "Commit",
     "IntervalOutcome",
     "LedgerEntry",
+    "Pace",
     "Plan",
     "Registry",
     "RolloutEntry",

@@ -7,6 +7,7 @@ from pydantic import SecretStr
 
 from features.registry.audit import AuditLog
 from features.registry.checkpoints import Checkpoints
+from features.registry.costs import Costs
 from features.registry.database import Database
 from features.registry.definitions import DefinitionVersions
 from features.registry.ledger import Ledger
@@ -17,7 +18,18 @@ from features.registry.training_sets import TrainingSets
 from features.registry.upstreams import Readers
 
 
-class Registry(DefinitionVersions, Readers, Runs, Ledger, Checkpoints, Rollouts, RolloutReads, TrainingSets, AuditLog):
+class Registry(
+    DefinitionVersions,
+    Readers,
+    Runs,
+    Ledger,
+    Checkpoints,
+    Rollouts,
+    RolloutReads,
+    TrainingSets,
+    AuditLog,
+    Costs,
+):
     """Definitions, runs, the ledger of intervals, loads, rollouts, manifests and the audit log of one environment.
 
     Every method is one transaction, and safe to call from threads and processes at once.
