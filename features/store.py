@@ -15,6 +15,7 @@ from features.core.times import parse_instant
 from features.core.upstreams import code_hash
 from features.errors import StaleCodeError
 from features.materialization.rollout import RolloutVerbs, Versions
+from features.materialization.verbs import Ledgered, LedgerVerbs
 from features.registry import Plan, Registry
 from features.training.verbs import TrainingVerbs
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from features.training.retrieval import Retrieval
 
 
-class FeatureStore(TrainingVerbs, RolloutVerbs):
+class FeatureStore(TrainingVerbs, RolloutVerbs, LedgerVerbs):
     """One environment's feature store.
 
     Opening it is cheap: Spark starts with the first verb that needs it, the online store connects likewise. A view is
@@ -109,23 +110,6 @@ class FeatureStore(TrainingVerbs, RolloutVerbs):
         again = rerun_past(self._builder, code, applied, since, until, count=reprocess)
         build = self._builder.build(code, applied, since, until)
         return MaterializeResult(build=build, reprocessed=again, load=self._loader.load(applied))
-
-    def backfill(
-        self, view: str, start: datetime | str, end: datetime | str, *, every: bool = False, load: bool = True
-    ) -> "tuple[BuildResult, ...]":
-        """Build the intervals of [start, end) that are missing or stale, in order; then load.
-
-        Args:
-            every: build all of them again, not just those. load: bring the online table up to the log afterwards.
-        """
-        from features.materialization.backfill import backfill
-
-        code, applied = self._current(view)
-        since, until = parse_instant(start, name="start"), parse_instant(end, name="end")
-        results = backfill(self._builder, code, applied, since, until, every=every)
-        if load:
-            self._loader.load(applied)
-        return results
 
     def get_online_features(
         self,
@@ -236,6 +220,17 @@ class FeatureStore(TrainingVerbs, RolloutVerbs):
     def _versions(self) -> Versions:
         return Versions(
             registry=self.registry, online=self.online, warehouse=self._warehouse, session=lambda: self.spark
+        )
+
+    @property
+    def _ledgered(self) -> Ledgered:
+        return Ledgered(
+            registry=self.registry,
+            warehouse=self._warehouse,
+            settings=self.settings.backfill,
+            current=self._current,
+            builder=lambda: self._builder,
+            loader=lambda: self._loader,
         )
 
     def _current(self, reference: str) -> tuple[FeatureView, AppliedView]:

@@ -105,9 +105,9 @@ def status(args: Namespace) -> Answer:
     # The command's stdout is that of the process: while it works, what is printed goes to stderr.
     style = Style.of(sys.__stdout__)
     if args.view is not None:
-        data = {**told, "intervals": [to_plain(item) for view in found for item in view.covered]}
         if not found:
-            return Answer(text=_tell_on_demand(computed[0]), data=data)
+            return Answer(text=_tell_on_demand(computed[0]), data=told)
+        data = {**told, "intervals": [to_plain(item) for item in found[0].covered]}
         narrowed = start is not None or end is not None
         return Answer(text=_tell_one(found[0], style, listed=narrowed), data=data)
     if not found and not computed:

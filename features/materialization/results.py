@@ -1,6 +1,7 @@
 """What a build, a load and a compaction answer with."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,6 +20,16 @@ class BuildResult:
     retractions: int
     quarantined: int
     delta_version: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChunkResult(BuildResult):
+    """What one build of a backfill did: of so many intervals, those of [start, end), in so many seconds."""
+
+    start: datetime
+    end: datetime
+    intervals: int
+    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,6 +10,7 @@ from features.registry.checkpoints import Checkpoints
 from features.registry.costs import Costs
 from features.registry.database import Database
 from features.registry.definitions import DefinitionVersions
+from features.registry.dump import Dumps
 from features.registry.ledger import Ledger
 from features.registry.rollout import Rollouts
 from features.registry.rollout_reads import RolloutReads
@@ -29,6 +30,7 @@ class Registry(
     TrainingSets,
     AuditLog,
     Costs,
+    Dumps,
 ):
     """Definitions, runs, the ledger of intervals, loads, rollouts, manifests and the audit log of one environment.
 
