@@ -229,6 +229,7 @@ class FeatureStore(TrainingVerbs, RolloutVerbs, LedgerVerbs):
             warehouse=self._warehouse,
             settings=self.settings.backfill,
             current=self._current,
+            session=lambda: self.spark,
             builder=lambda: self._builder,
             loader=lambda: self._loader,
         )

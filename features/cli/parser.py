@@ -2,7 +2,7 @@
 
 from argparse import _SubParsersAction
 
-from features.cli import batch, cassandra, definitions, doctor, online, parity, rollout, status, training, trial
+from features.cli import backup, batch, cassandra, definitions, doctor, online, parity, rollout, status, training, trial
 from features.cli.options import Parser
 
 _EXAMPLE = """\
@@ -28,5 +28,6 @@ def build_parser() -> Parser:
     status.add_verbs(verbs)
     doctor.add_verbs(verbs)
     trial.add_verbs(verbs)
+    backup.add_verbs(verbs)
     cassandra.add_verbs(verbs)
     return parser

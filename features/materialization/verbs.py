@@ -13,20 +13,28 @@ from features.core.times import parse_instant
 from features.registry import Registry
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
     from features.materialization.backfill import Backfill, BackfillPlan
+    from features.materialization.backup_folder import BackupResult, VerifyResult
     from features.materialization.build import Builder
     from features.materialization.load import Loader
+    from features.materialization.restore import RestoreResult
     from features.materialization.results import ChunkResult
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ledgered:
-    """What these verbs share. current: the code of a view and its applied version; builder, loader: start Spark."""
+    """What these verbs share. current: the code of a view and its applied version.
+
+    session, builder, loader: start Spark.
+    """
 
     registry: Registry
     warehouse: str
     settings: BackfillSettings
     current: Callable[[str], tuple[FeatureView, AppliedView]]
+    session: "Callable[[], SparkSession]"
     builder: "Callable[[], Builder]"
     loader: "Callable[[], Loader]"
 
@@ -82,6 +90,43 @@ class LedgerVerbs(ABC):
         """What `backfill` would build now, and what that may take; nothing is computed. Arguments: as there."""
         applied = self._ledgered.registry.view(view)
         return self._wanted(applied, start, end, every=every, chunk=chunk, parallel=parallel).plan()
+
+    def backup(self, path: str, *, keep: int | None = None) -> "BackupResult":
+        """Copy registry, logs, quarantine and saved sets to a folder, as one; what it has already is not copied again.
+
+        Builds, loads and saves may go on meanwhile. Configuration and code are not part of it.
+
+        Args:
+            path: on a disk, or a URI of an object store. keep: remove all but so many of the latest backups there.
+
+        Raises: RegistryError, StorageError, UsageError.
+        """
+        from features.materialization.backup import Backup
+        from features.materialization.backup_folder import BackupFolder
+
+        shared, folder = self._ledgered, BackupFolder.open(path)
+        return Backup(registry=shared.registry, warehouse=shared.warehouse, target=folder).make(keep=keep)
+
+    def verify_backup(self, path: str, id: str | None = None) -> "VerifyResult":
+        """Read all of a backup, or the latest, and compare it with what was taken. Raises: NotFoundError."""
+        from features.materialization.backup_folder import BackupFolder
+
+        return BackupFolder.open(path).verify(id)
+
+    def restore(self, path: str, id: str | None = None) -> "RestoreResult":
+        """Bring a backup, or the latest, back into this environment, whose registry and warehouse are empty.
+
+        Every view is to be loaded afterwards: what is online is not part of a backup. Killed, it is run again.
+
+        Raises: NotFoundError: no such backup. RegistryError: the registry is not empty. StorageError.
+        """
+        from features.materialization.backup_folder import BackupFolder
+        from features.materialization.restore import Restore
+
+        shared, folder = self._ledgered, BackupFolder.open(path)
+        return Restore(registry=shared.registry, warehouse=shared.warehouse, source=folder, session=shared.session).run(
+            id
+        )
 
     def _wanted(
         self,

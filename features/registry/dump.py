@@ -4,23 +4,47 @@ The first line holds the schema's version, each other one a row. Values are as S
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Boolean, Connection, MetaData, Table, column, delete, func, insert, inspect, select, table
+from sqlalchemy import (
+    Boolean,
+    Connection,
+    MetaData,
+    Table,
+    column,
+    delete,
+    func,
+    insert,
+    inspect,
+    select,
+    table,
+)
 from sqlalchemy.schema import DropTable
 
+from features.core.applied import AppliedView
+from features.core.canonical import canonical
 from features.errors import RegistryError
-from features.registry.audit import Part
+from features.registry.audit import Part, name_actor, record_audit
+from features.registry.clock import utc_now
 from features.registry.migration import advance, check_not_newer, newest, read_version
-from features.registry.schema import TABLES, audit_log, definitions, manifests, runs, schema_version
+from features.registry.records import RestoredLog
+from features.registry.schema import (
+    TABLES,
+    audit_log,
+    checkpoints,
+    commits,
+    definitions,
+    manifests,
+    runs,
+    schema_version,
+)
 
 FORMAT = 1
 _BATCH = 1_000
+_RESTORE = "restore"
 
 Row = dict[str, Any]
-# What becomes of a row on its way back, by its table.
-Change = Callable[[str, Row], Row]
 
 
 class Dumps(Part):
@@ -33,7 +57,7 @@ class Dumps(Part):
             found = inspect(connection)
             for name in _filled(connection):
                 columns = {c["name"]: isinstance(c["type"], Boolean) for c in found.get_columns(name)}
-                query = select(*(column(c) for c in columns)).select_from(table(name))
+                query = select(table(name, *(column(c) for c in columns)))
                 for row in connection.execution_options(yield_per=_BATCH).execute(query).mappings():
                     # SQLite's booleans are numbers.
                     values = {c: bool(row[c]) if flag and row[c] is not None else row[c] for c, flag in columns.items()}
@@ -44,13 +68,18 @@ class Dumps(Part):
         with self._database.read() as connection:
             _check_empty(connection)
 
-    def restore(self, lines: Iterable[str], *, change: Change, then: Callable[[Connection], None]) -> None:
+    def restore_dump(
+        self, lines: Iterable[str], *, relocate: Callable[[Row], Row], logs: Sequence[RestoredLog], backup: str
+    ) -> None:
         """Fill an empty registry with what `dump` gave, and bring it forward to this code's schema: all or nothing.
+
+        Nothing counts as loaded then: what an online store holds is not known. Runs that were under way have failed.
 
         Args:
             lines: of a dump of this or an earlier release.
-            change: makes of each row, as the release of the dump knew it, what is kept.
-            then: what else is written in the same transaction.
+            relocate: makes of a manifest's content one for the warehouse that its files are in now.
+            logs: where the logs go on.
+            backup: what this is a restore of, for the audit log.
 
         Raises: RegistryError: the registry holds something, or the dump is damaged or newer than this code.
         """
@@ -62,19 +91,55 @@ class Dumps(Part):
         with self._database.write() as connection:
             _check_empty(connection)
             _begin_at(connection, header["schema"])
-            for name, batch in _batches((name, change(name, row)) for name, row in rows):
+            for name, batch in _batches((name, _change(name, row, relocate)) for name, row in rows):
                 connection.execute(insert(table(name, *(column(c) for c in batch[0]))), batch)
             advance(connection, to=newest())
-            then(connection)
+            for log in logs:
+                _record_restored(connection, log)
+            detail = {"backup": backup, "positions": {log.view: log.position for log in logs}}
+            record_audit(connection, actor=name_actor(None), action="restore", detail=detail)
+
+    def restored_position(self, view: AppliedView) -> int:
+        """The position from which a log goes on that was brought back from a backup, the last time; else 0.
+
+        What was loaded before it says nothing of what is online: the first load after it is a full one.
+        """
+        restored = (runs.c.kind == _RESTORE) & (runs.c.view == view.name) & (runs.c.version == view.version)
+        with self._database.read() as connection:
+            return connection.scalar(select(func.max(runs.c.log_position)).where(restored)) or 0
 
 
 def _check_empty(connection: Connection) -> None:
-    counts = {t.name: connection.scalar(select(func.count()).select_from(t)) for t in (definitions, runs, manifests, audit_log)}
+    counts = {
+        t.name: connection.scalar(select(func.count()).select_from(t))
+        for t in (definitions, runs, manifests, audit_log)
+    }
     held = [f"{count} {name}" for name, count in counts.items() if count]
     if held:
-        raise RegistryError(
-            f"the registry is not empty: it holds {', '.join(held)}; restore into a registry and a warehouse of their own"
-        )
+        raise RegistryError(f"the registry is not empty: it holds {', '.join(held)}; restore into an empty one")
+
+
+def _change(name: str, row: Row, relocate: Callable[[Row], Row]) -> Row:
+    """A row of a dump as it is kept."""
+    if name == checkpoints.name:
+        return {**row, "log_position": 0}
+    if name == runs.name and row["status"] == "running":
+        return {**row, "status": "failed", "message": "it was under way when the backup was made"}
+    if name == manifests.name:
+        return {**row, "content": canonical(relocate(json.loads(row["content"])))}
+    return row
+
+
+def _record_restored(connection: Connection, log: RestoredLog) -> None:
+    view, _, version = log.view.partition("@")
+    of = {"view": view, "version": int(version), "log_position": log.position, "delta_version": log.delta_version}
+    now = utc_now()
+    times = {"nominal_now": now, "started_at": now, "finished_at": now, "committed_at": log.committed_at}
+    told = {"run_id": log.run_id, "kind": _RESTORE, "status": "built", "message": "", "counts": {}}
+    connection.execute(insert(runs).values(**of, **times, **told))
+    # Of a log that holds more than its registry knew, the next build tells of this commit with the others.
+    if log.is_told:
+        connection.execute(insert(commits).values(**of, committed_at=log.committed_at, run_id=log.run_id))
 
 
 def _begin_at(connection: Connection, version: int) -> None:
@@ -105,7 +170,8 @@ def _parse(lines: Iterable[str]) -> Iterator[tuple[str, Row]]:
 
 def _batches(rows: Iterable[tuple[str, Row]]) -> Iterator[tuple[str, list[Row]]]:
     """Rows of one table together."""
-    current, batch = "", []
+    current: str = ""
+    batch: list[Row] = []
     for name, row in rows:
         if batch and (name != current or len(batch) == _BATCH):
             yield current, batch

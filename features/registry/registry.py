@@ -20,6 +20,7 @@ from features.registry.upstreams import Readers
 
 
 class Registry(
+<<<<<<< HEAD
     DefinitionVersions,
     Readers,
     Runs,
@@ -31,6 +32,9 @@ class Registry(
     AuditLog,
     Costs,
     Dumps,
+=======
+    DefinitionVersions, Runs, Costs, Ledger, Checkpoints, Dumps, Rollouts, RolloutReads, TrainingSets, AuditLog
+>>>>>>> 6bd877d (Registry, logs and saved sets are backed up and restored as one)
 ):
     """Definitions, runs, the ledger of intervals, loads, rollouts, manifests and the audit log of one environment.
 
