@@ -5,6 +5,7 @@ The first line holds the schema's version, each other one a row. Values are as S
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -83,21 +84,17 @@ class Dumps(Part):
 
         Raises: RegistryError: the registry holds something, or the dump is damaged or newer than this code.
         """
-        rows = _parse(lines)
-        _, header = next(rows, ("", {}))
-        if header.get("format") != FORMAT:
-            raise RegistryError("this is no dump of a registry that this release can read; upgrade, or check the file")
-        check_not_newer(header["schema"], where="the dump")
         with self._database.write() as connection:
-            _check_empty(connection)
-            _begin_at(connection, header["schema"])
-            for name, batch in _batches((name, _change(name, row, relocate)) for name, row in rows):
-                connection.execute(insert(table(name, *(column(c) for c in batch[0]))), batch)
-            advance(connection, to=newest())
+            _fill(connection, lines, partial(_change, relocate=relocate))
             for log in logs:
                 _record_restored(connection, log)
             detail = {"backup": backup, "positions": {log.view: log.position for log in logs}}
             record_audit(connection, actor=name_actor(None), action="restore", detail=detail)
+
+    def copy_dump(self, lines: Iterable[str]) -> None:
+        """Fill an empty registry with what `dump` gave, and bring it forward; all else as of `restore_dump`."""
+        with self._database.write() as connection:
+            _fill(connection, lines, lambda _, row: row)
 
     def restored_position(self, view: AppliedView) -> int:
         """The position from which a log goes on that was brought back from a backup, the last time; else 0.
@@ -107,6 +104,19 @@ class Dumps(Part):
         restored = (runs.c.kind == _RESTORE) & (runs.c.view == view.name) & (runs.c.version == view.version)
         with self._database.read() as connection:
             return connection.scalar(select(func.max(runs.c.log_position)).where(restored)) or 0
+
+
+def _fill(connection: Connection, lines: Iterable[str], change: Callable[[str, Row], Row]) -> None:
+    rows = _parse(lines)
+    _, header = next(rows, ("", {}))
+    if header.get("format") != FORMAT:
+        raise RegistryError("this is no dump of a registry that this release can read; upgrade, or check the file")
+    check_not_newer(header["schema"], where="the dump")
+    _check_empty(connection)
+    _begin_at(connection, header["schema"])
+    for name, batch in _batches((name, change(name, row)) for name, row in rows):
+        connection.execute(insert(table(name, *(column(c) for c in batch[0]))), batch)
+    advance(connection, to=newest())
 
 
 def _check_empty(connection: Connection) -> None:
@@ -119,7 +129,7 @@ def _check_empty(connection: Connection) -> None:
         raise RegistryError(f"the registry is not empty: it holds {', '.join(held)}; restore into an empty one")
 
 
-def _change(name: str, row: Row, relocate: Callable[[Row], Row]) -> Row:
+def _change(name: str, row: Row, *, relocate: Callable[[Row], Row]) -> Row:
     """A row of a dump as it is kept."""
     if name == checkpoints.name:
         return {**row, "log_position": 0}
