@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from features.config import Settings, load_settings
@@ -48,9 +49,18 @@ class FeatureStore(TrainingVerbs, RolloutVerbs, LedgerVerbs):
         """The store of an environment of a conf folder; see `load_settings`. Raises: ConfigError."""
         return cls(load_settings(conf, env=env, overrides=overrides))
 
-    def plan(self) -> Plan:
-        """What `apply` would change, in words. Raises: DefinitionError: the views package is not valid."""
-        return self.registry.plan(self.definitions)
+    def plan(self, against: Settings | None = None) -> Plan:
+        """What `apply` would change, in words. Raises: DefinitionError: the views package is not valid.
+
+        Args:
+            against: the settings of another environment, whose registry is only read; None: this one's.
+        """
+        if against is None:
+            return self.registry.plan(self.definitions)
+        with TemporaryDirectory(prefix="features-plan-") as scratch:
+            password = against.registry_password()
+            with Registry.open_read_only(against.registry, password=password, scratch=Path(scratch)) as registry:
+                return registry.plan(self.definitions)
 
     def apply(self) -> Plan:
         """Register what the views package defines; what was changed. Doing it twice changes nothing more."""

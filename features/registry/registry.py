@@ -22,7 +22,6 @@ from features.registry.upstreams import Readers
 
 
 class Registry(
-<<<<<<< HEAD
     DefinitionVersions,
     Readers,
     Runs,
@@ -34,9 +33,6 @@ class Registry(
     AuditLog,
     Costs,
     Dumps,
-=======
-    DefinitionVersions, Runs, Costs, Ledger, Checkpoints, Dumps, Rollouts, RolloutReads, TrainingSets, AuditLog
->>>>>>> 6bd877d (Registry, logs and saved sets are backed up and restored as one)
 ):
     """Definitions, runs, the ledger of intervals, loads, rollouts, manifests and the audit log of one environment.
 

@@ -37,6 +37,18 @@ def test_apply_then_plan_finds_nothing(project: Project) -> None:
     assert project.run("plan", "--json").data == {"is_empty": True, "changes": []}
 
 
+def test_plan_against_another_environment_only_reads_it(project: Project) -> None:
+    (project.folder / "conf" / "prod.yaml").write_text("registry: sqlite:///prod/registry.db\n")
+    missing = project.run("plan", "--against", "prod")
+    assert (missing.code, (project.folder / "prod").exists()) == (1, False)
+    assert "there is no registry at sqlite:///prod/registry.db" in missing.err
+    assert project.run("apply", "--env", "prod").code == 0
+    same = project.run("plan", "--against", "prod", "--exit-code", "--json")
+    assert (same.code, same.data) == (0, {"is_empty": True, "changes": [], "against": "prod"})
+    own = project.run("plan", "--exit-code", "--markdown")
+    assert (own.code, own.out.splitlines()[0]) == (1, "## Feature plan: 5 create")
+
+
 def test_broken_views_exit_1_and_name_the_module(project: Project) -> None:
     (project.folder / "project_views" / "broken.py").write_text("raise KeyError('x')\n")
     outcome = project.run("plan")
