@@ -12,6 +12,7 @@ from features.cli.options import Parser, add_verb, open_store
 from features.cli.rendering import fields, table, to_plain
 from features.cli.running import Answer
 from features.cli.strip import Style, day_line, legend, month_rows
+from features.core.schedule import Interval, join
 from features.core.times import format_instant, parse_instant
 from features.errors import NotFoundError, UsageError
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from features.config import AirflowSettings
     from features.core.applied import AppliedView
     from features.core.applied_on_demand import AppliedOnDemandView
-    from features.core.schedule import Interval
     from features.materialization.coverage import Bounds, IntervalState
     from features.registry import Registry
 
@@ -47,7 +47,7 @@ class ViewStatus:
     failed: int
     stale: int
     missing: int
-    holes: "tuple[Interval, ...]"
+    holes: tuple[Interval, ...]
     first: "datetime | None"
     last: "datetime | None"
     position: int
@@ -228,16 +228,17 @@ def _tell_on_demand(view: OnDemandStatus) -> str:
 
 
 def _tell_one(view: ViewStatus, style: Style, *, listed: bool) -> str:
-    holes = [str(hole) for hole in view.holes[:_SHOWN_HOLES]]
-    if len(view.holes) > _SHOWN_HOLES:
-        holes.append(f"and {len(view.holes) - _SHOWN_HOLES} more")
+    ranges = join(view.holes)
+    holes = [str(hole) for hole in ranges[:_SHOWN_HOLES]]
+    if len(ranges) > _SHOWN_HOLES:
+        holes.append(f"and {len(ranges) - _SHOWN_HOLES} more")
     about = fields(
         {
             "view": view.view,
             "schedule": view.schedule,
             "intervals": f"{view.built} built, {view.empty} empty, {view.refused} refused, {view.failed} failed, "
             f"{view.stale} stale, {view.missing} missing",
-            "holes": ", ".join(holes) or "none",
+            "holes": "\n".join((f"{len(view.holes)} intervals", *(f"  {hole}" for hole in holes))) if holes else "none",
             "first": view.first,
             "last": view.last,
             "log position": view.position,

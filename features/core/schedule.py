@@ -1,7 +1,7 @@
 """Schedules: a 5-field cron in UTC or a shorthand, and the half-open intervals between its ticks."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -65,6 +65,23 @@ def iterate_intervals(schedule: str, start: datetime, end: datetime) -> Iterator
         tick = _utc(ticks.get_next(datetime)) if step is None else start + step
         yield Interval(start, tick)
         start = tick
+
+
+def split(intervals: Sequence[Interval], size: int) -> Iterator[tuple[Interval, ...]]:
+    """Neighbours together, in their order, at most so many."""
+    found: list[Interval] = []
+    for interval in intervals:
+        if found and (found[-1].end != interval.start or len(found) == size):
+            yield tuple(found)
+            found = []
+        found.append(interval)
+    if found:
+        yield tuple(found)
+
+
+def join(intervals: Sequence[Interval]) -> list[Interval]:
+    """The ranges that neighbours make up."""
+    return [Interval(part[0].start, part[-1].end) for part in split(intervals, max(1, len(intervals)))]
 
 
 def previous_intervals(schedule: str, before: datetime, count: int) -> list[Interval]:

@@ -1,14 +1,14 @@
 """Building intervals again: what the ledger says is missing or stale, and past ones for late data."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
 from features.core.applied import AppliedView
 from features.core.definitions import FeatureView
-from features.core.schedule import Interval, cover, previous_intervals
+from features.core.schedule import Interval, cover, join, previous_intervals, split
 from features.errors import FeatureStoreError, UsageError
 from features.materialization.build import Builder
 from features.materialization.chunks import Chunk, ChunkWork
@@ -68,7 +68,7 @@ class BackfillError(FeatureStoreError):
         """See the attributes."""
         self.built, self.failures, self.remaining = tuple(built), tuple(failures), tuple(remaining)
         told = "\n".join(f"{interval}: {error}" for interval, error in failures)
-        ranges = ", ".join(map(str, _join(self.remaining))) or "nothing"
+        ranges = ", ".join(map(str, join(self.remaining))) or "nothing"
         super().__init__(
             f"the backfill of {view} stopped after {len(built)} builds; repair the cause, then run it again\n{told}\n"
             f"still to build: {len(self.remaining)} intervals, {ranges}"
@@ -106,8 +106,8 @@ class Backfill:
         """What `run` would build now; reads the registry alone."""
         reruns, firsts = self._wanted(self.start)
         size = self._chunk_size(len(reruns) + len(firsts))
-        chunks = [Chunk(intervals=part, reruns=True) for part in _split(reruns, size)]
-        chunks += [Chunk(intervals=part, reruns=False) for part in _split(firsts, size)]
+        chunks = [Chunk(intervals=part, reruns=True) for part in split(reruns, size)]
+        chunks += [Chunk(intervals=part, reruns=False) for part in split(firsts, size)]
         pace = self.registry.pace(view=self.applied.name, version=self.applied.version, schedule=self.applied.schedule)
         return BackfillPlan(view=self.applied.reference, chunks=tuple(chunks), pace=pace)
 
@@ -129,12 +129,12 @@ class Backfill:
         done = self.start
         while not work.failures and (reruns := self._wanted(done)[0]):
             size = self._chunk_size(len(reruns))
-            first = next(_split(reruns, size))
+            first = next(split(reruns, size))
             work.do(Chunk(intervals=first, reruns=True))
             done = first[-1].end
         if not work.failures:
             firsts = self._wanted(self.start)[1]
-            parts = _split(firsts, self._chunk_size(len(firsts)))
+            parts = split(firsts, self._chunk_size(len(firsts)))
             work.do_all([Chunk(intervals=part, reruns=False) for part in parts], parallel=self.parallel)
         if work.failures:
             raise BackfillError(
@@ -219,20 +219,3 @@ def rerun_past(
         for interval in past
         if interval in built
     )
-
-
-def _split(intervals: Sequence[Interval], size: int) -> Iterator[tuple[Interval, ...]]:
-    """Runs of neighbours, of at most so many intervals each."""
-    chunk: list[Interval] = []
-    for interval in intervals:
-        if chunk and (chunk[-1].end != interval.start or len(chunk) == size):
-            yield tuple(chunk)
-            chunk = []
-        chunk.append(interval)
-    if chunk:
-        yield tuple(chunk)
-
-
-def _join(intervals: Sequence[Interval]) -> list[Interval]:
-    """The ranges that intervals make up."""
-    return [Interval(part[0].start, part[-1].end) for part in _split(intervals, max(1, len(intervals)))]

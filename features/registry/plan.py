@@ -81,6 +81,7 @@ class Change:
         lines += [f"    in place: {detail}" for detail in self.also]
         lines += [f"    ! {consumer}" for consumer in self.consumers]
         lines += [f"    -> {step}" for step in self.next_steps]
+        lines += [f"    -> that backfill: {self.backfill.cost}"] if self.backfill else []
         return "\n".join(lines)
 
     @property
