@@ -46,12 +46,12 @@ def restore(args: Namespace) -> Answer:
     """Bring a backup back."""
     with open_store(args) as store:
         done = store.restore(args.folder, args.id)
-        loaded = sorted(store.registry.loads(target=store.online.target))
-        views = loaded or [view.name for view in store.registry.views()]
+        rollouts = store.registry.serving_state().views.values()
+    served = {f"{r.view}@{version}" for r in rollouts for version in (r.live, r.candidate, r.shadow)}
     lines = [
         f"restored {done.id}: {done.tables} tables, {done.files} files, {done.bytes / _MIB:.1f} MiB, and the registry",
-        "what is online is not known now; load every view, each in full this once:",
-        *(f"  features load {view}" for view in views),
+        "what is online is not known now; load what is served, each in full by itself this once:",
+        *(f"  features load {view}" for view in sorted(served & done.positions.keys())),
     ]
     return Answer(text="\n".join(lines), data=to_plain(done))
 

@@ -67,7 +67,11 @@ class BackfillError(FeatureStoreError):
     ) -> None:
         """See the attributes."""
         self.built, self.failures, self.remaining = tuple(built), tuple(failures), tuple(remaining)
-        told = "\n".join(f"{interval}: {error}" for interval, error in failures)
+        errors = {id(error): error for _, error in failures}
+        told = "\n".join(
+            f"{', '.join(str(interval) for interval, error in failures if id(error) == key)}: {errors[key]}"
+            for key in errors
+        )
         ranges = ", ".join(map(str, join(self.remaining))) or "nothing"
         super().__init__(
             f"the backfill of {view} stopped after {len(built)} builds; repair the cause, then run it again\n{told}\n"
@@ -116,7 +120,8 @@ class Backfill:
 
         First those that were built before, oldest first and one after the other, since a rerun can make later ones
         stale; then, in parallel, those that were not: they depend on nothing that a build publishes. After a chunk
-        that was refused or failed no other is begun.
+        that was refused or failed no other is begun; of one that the gate refused, the intervals that it did not
+        refuse are built.
 
         Raises: BackfillError: see there; UsageError, IntervalError: as `Builder.build`.
         """

@@ -10,9 +10,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from features.core.schedule import Interval
+from features.core.schedule import Interval, join, split
+from features.core.times import format_instant
 from features.errors import FeatureStoreError, UsageError
 from features.materialization.results import BuildResult, ChunkResult
+from features.quality import GateRefusedError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -55,7 +57,7 @@ class ChunkWork:
 
     def do(self, chunk: Chunk) -> None:
         """Build a chunk in this thread."""
-        self._take(chunk, partial(self._build, chunk))
+        self._take(self._build(chunk))
 
     def do_all(self, chunks: Sequence[Chunk], *, parallel: int) -> None:
         """Build chunks, so many at once; after one that fails none is begun, and those under way end."""
@@ -68,45 +70,57 @@ class ChunkWork:
 
         in_thread = inheritable_thread_target(self.spark)
         tag, ahead = f"backfill-{uuid4().hex}", list(reversed(chunks))
-        running: dict[Future[ChunkResult], Chunk] = {}
+        running: set[Future[_Outcome]] = set()
         with ThreadPoolExecutor(parallel, thread_name_prefix="backfill") as pool:
             try:
                 while running or (ahead and not self.failures):
                     while ahead and not self.failures and len(running) < parallel:
-                        chunk = ahead.pop()
-                        running[pool.submit(in_thread(partial(self._tagged, chunk, tag)))] = chunk
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        self._take(running.pop(future), future.result)
+                        running.add(pool.submit(in_thread(partial(self._tagged, ahead.pop(), tag))))
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        self._take(future.result())
             except BaseException:
                 # Interrupted: what runs is told to end, again and again, since a build has several Spark jobs.
                 while wait(running, timeout=_POLL_SECONDS).not_done:
                     self.spark.sparkContext.cancelJobsWithTag(tag)
                 raise
 
-    def _tagged(self, chunk: Chunk, tag: str) -> ChunkResult:
+    def _tagged(self, chunk: Chunk, tag: str) -> "_Outcome":
         self.spark.sparkContext.addJobTag(tag)
         return self._build(chunk)
 
-    def _build(self, chunk: Chunk) -> ChunkResult:
-        began = time.monotonic()
-        result = self.build(chunk.interval.start, chunk.interval.end)
-        return ChunkResult(
-            **asdict(result),
-            start=chunk.interval.start,
-            end=chunk.interval.end,
-            intervals=len(chunk.intervals),
-            seconds=round(time.monotonic() - began, 1),
-        )
-
-    def _take(self, chunk: Chunk, build: Callable[[], ChunkResult]) -> None:
+    def _build(self, chunk: Chunk) -> "_Outcome":
+        """Build a chunk or, where the gate refuses intervals of it, what lies around these."""
+        outcome = _Outcome()
         try:
-            result = build()
+            outcome.results.append(self._build_range(chunk.intervals))
         except UsageError:
             raise
         except FeatureStoreError as exc:
-            self.failures.append((chunk.interval, exc))
-            logger.warning("refused or failed", extra={"view": self.view, "range": str(chunk.interval)})
-            return
+            refused = _refused_ends(exc)
+            sound = [i for i in chunk.intervals if refused and format_instant(i.end) not in refused]
+            outcome.failures += [(part, exc) for part in join([i for i in chunk.intervals if i not in sound])]
+            for part in split(sound, len(sound)):
+                try:
+                    outcome.results.append(self._build_range(part))
+                except FeatureStoreError as again:
+                    outcome.failures.append((Interval(part[0].start, part[-1].end), again))
+        return outcome
+
+    def _build_range(self, intervals: Sequence[Interval]) -> ChunkResult:
+        began = time.monotonic()
+        start, end = intervals[0].start, intervals[-1].end
+        built, seconds = self.build(start, end), round(time.monotonic() - began, 1)
+        return ChunkResult(**asdict(built), start=start, end=end, intervals=len(intervals), seconds=seconds)
+
+    def _take(self, outcome: "_Outcome") -> None:
+        self.failures += outcome.failures
+        for interval, _ in outcome.failures:
+            logger.warning("refused or failed", extra={"view": self.view, "range": str(interval)})
+        for result in outcome.results:
+            self._tell(result)
+
+    def _tell(self, result: ChunkResult) -> None:
         self.results.append(result)
         self.done += result.intervals
         self.rows += result.rows
@@ -117,10 +131,24 @@ class ChunkWork:
             "backfilled",
             extra={
                 "view": self.view,
-                "range": str(chunk.interval),
+                "range": str(Interval(result.start, result.end)),
                 "done": f"{self.done}/{self.total}",
                 "rows": self.rows,
                 "seconds": round(seconds, 1),
                 "left_seconds": round(seconds / self.done * (self.total - self.done)),
             },
         )
+
+
+@dataclass
+class _Outcome:
+    """What became of a chunk: the builds that it took, and what of it was refused or failed."""
+
+    results: list[ChunkResult] = field(default_factory=list)
+    failures: list[tuple[Interval, FeatureStoreError]] = field(default_factory=list)
+
+
+def _refused_ends(exc: FeatureStoreError) -> frozenset[str]:
+    """The ends of the intervals that the gate refused, where it was the gate and says which."""
+    results = exc.results if isinstance(exc, GateRefusedError) else ()
+    return frozenset(r.interval_end for r in results if r.severity == "refuse" and not r.passed and r.interval_end)

@@ -83,11 +83,17 @@ def test_a_refused_chunk_ends_the_backfill_and_what_remains_is_told(workshop: Wo
     assert [result.start.day for result in caught.value.built] == [1, 2]
     assert [interval.start.day for interval, _ in caught.value.failures] == [3]
     assert [interval.start.day for interval in caught.value.remaining] == [3, 4, 5]
+    # Of a chunk that is refused for one interval the others are built.
+    with pytest.raises(BackfillError, match="still to build: 1 intervals") as caught:
+        backfill(workshop.builder, view, applied, START, END)
+    assert [(result.start.day, result.intervals) for result in caught.value.built] == [(4, 2)]
+    assert [interval.start.day for interval, _ in caught.value.failures] == [3]
     write_payments(tmp_path / "payments", PAYMENTS)
     plan = Backfill(registry=workshop.registry, applied=applied, start=START, end=END, parallel=2).plan()
-    assert [(c.interval.start.day, c.interval.end.day, c.reruns) for c in plan.chunks] == [(3, 5, False), (5, 6, False)]
-    assert (plan.rows, plan.seconds is not None) == (3, True)
-    assert [r.intervals for r in backfill(workshop.builder, view, applied, START, END, parallel=2)] == [2, 1]
+    assert [(c.interval.start.day, c.interval.end.day, c.reruns) for c in plan.chunks] == [(3, 4, False)]
+    assert (plan.rows, plan.seconds is not None) == (1, True)
+    assert [r.intervals for r in backfill(workshop.builder, view, applied, START, END, parallel=2)] == [1]
+    assert [entry.status for entry in workshop.registry.ledger(applied)] == [*["built"] * 3, "empty", "built"]
 
 
 def test_reruns_come_before_what_was_never_built_and_a_refused_rerun_again(workshop: Workshop, tmp_path: Path) -> None:

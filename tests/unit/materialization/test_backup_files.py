@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 import pyarrow as pa
@@ -11,6 +12,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from moto.server import ThreadedMotoServer
 
 from features.core.discovery import Definitions
+from features.core.times import to_micros
 from features.errors import NotFoundError, StorageError, UsageError
 from features.materialization.backup import Backup
 from features.materialization.backup_folder import BackupFolder, BackupResult
@@ -18,6 +20,9 @@ from features.materialization.restore import Restore, RestoreResult
 from features.registry import Registry
 from features.stores.filesystems import native_uri, open_filesystem
 from tests.builders import at, make_view
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 LOG, QUARANTINE = "last_payment/v1", "last_payment/quarantine_v1"
 SET = "training_sets/churn/0a1b"
@@ -42,24 +47,32 @@ class Environment:
         paths = {"path": f"{self.warehouse}/{SET}/data", "spine_path": f"{self.warehouse}/{SET}/spine"}
         self.registry.save_manifest("churn", paths, hold=True)
 
-    def commit(self, values: list[int], *, mode: str = "append") -> None:
-        """Append to the log, as a build would, and tell the registry."""
+    def commit(self, values: list[int], *, mode: str = "append", told: bool = True) -> None:
+        """Append to the log, as a build would of a day of its own, and tell the registry."""
         view = self.registry.view("last_payment")
-        position = len(self.registry.commits(view)) + 1
-        self.write(LOG, values, mode=mode, position=position)
+        position = self.registry.position_at(view, at("2100-01-01")) + 1
         run_id = self.registry.start_run(kind="build", view=view, start=None, end=None, now=at("2024-01-02"))
-        self.registry.record_commit(
-            view, position=position, delta_version=position - 1, committed_at=at("2024-01-02"), run_id=run_id
-        )
-        self.registry.finish_run(run_id, status="built")
+        day = to_micros(at("2024-01-01")) + position * 86_400_000_000
+        note = {"intervals": [[day, day + 86_400_000_000, "built", len(values), None]], "stale": None, "late": []}
+        metadata = {"run_id": run_id, "position": position, "view": view.reference, "note": note}
+        self.write(LOG, values, mode=mode, position=position, metadata=metadata)
+        if told:
+            commit = {"position": position, "delta_version": position - 1, "committed_at": at("2024-01-02")}
+            self.registry.record_commit(view, **commit, run_id=run_id)
+            self.registry.finish_run(run_id, status="built")
 
-    def write(self, path: str, values: list[int], *, mode: str = "append", position: int = 0) -> None:
-        transactions = [Transaction("last_payment@1", position)] if position else None
+    def write(
+        self, path: str, values: list[int], *, mode: str = "append", position: int = 0, metadata: Any = None
+    ) -> None:
+        properties = CommitProperties(
+            custom_metadata={"userMetadata": json.dumps(metadata)} if metadata else None,
+            app_transactions=[Transaction("last_payment@1", position)] if position else None,
+        )
         write_deltalake(
             native_uri(f"{self.warehouse}/{path}"),
             pa.table({"value": pa.array(values, pa.int64())}),
             mode=mode,  # type: ignore[arg-type]
-            commit_properties=CommitProperties(app_transactions=transactions),
+            commit_properties=properties,
         )
 
     def put(self, path: str, text: str) -> None:
@@ -80,9 +93,11 @@ class Environment:
 
     def restore(self, folder: str, id: str | None = None) -> RestoreResult:
         source = BackupFolder.open(folder)
-        return Restore(
-            registry=self.registry, warehouse=self.warehouse, source=source, session=lambda: pytest.fail("no Spark")
-        ).run(id)
+        # No row is read: the session is not asked for anything.
+        no_session = cast("SparkSession", None)
+        return Restore(registry=self.registry, warehouse=self.warehouse, source=source, session=lambda: no_session).run(
+            id
+        )
 
 
 @pytest.fixture
@@ -181,6 +196,26 @@ def test_what_the_registry_names_and_is_not_there_is_told(environment: Environme
         "the files of lost@1 are gone",
         "the files of other@1 lie outside of the warehouse",
     ]
+
+
+def test_a_build_that_commits_meanwhile_is_in_the_log_and_told_when_it_comes_back(
+    environment: Environment, standby: Environment, tmp_path: Path
+) -> None:
+    dump = environment.registry.dump
+
+    def dump_then_commit() -> Iterator[str]:
+        yield from dump()
+        environment.commit([4], told=False)
+
+    environment.registry.dump = dump_then_commit  # type: ignore[method-assign]
+    environment.backup(str(tmp_path / "backups"))
+    standby.restore(str(tmp_path / "backups"))
+    assert standby.values(LOG) == [1, 2, 3, 4]
+    view = standby.registry.view("last_payment")
+    assert [commit.position for commit in standby.registry.commits(view)][:-1] == [1, 2, 3]
+    assert [(entry.interval.start, entry.rows) for entry in standby.registry.ledger(view)] == [(at("2024-01-04"), 1)]
+    # Its run never came to an end in this registry.
+    assert "running" not in [run.status for run in standby.registry.runs(view)]
 
 
 def test_a_log_that_ends_before_what_the_registry_knows_is_not_taken(environment: Environment, tmp_path: Path) -> None:
