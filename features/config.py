@@ -152,6 +152,19 @@ class AirflowSettings(_Section):
         return _with_offset(value)
 
 
+class BackfillSettings(_Section):
+    """How many chunks of a backfill are built at once: by default, and at most."""
+
+    parallel: int = Field(default=1, ge=1)
+    max_parallel: int = Field(default=4, ge=1)
+
+    @model_validator(mode="after")
+    def _default_is_allowed(self) -> "BackfillSettings":
+        if self.parallel > self.max_parallel:
+            raise ValueError(f"parallel={self.parallel} is more than max_parallel={self.max_parallel}")
+        return self
+
+
 class TrainingSetSettings(_Section):
     """A training set that a DAG extracts on a schedule, through jobs/training_set.py."""
 
@@ -172,6 +185,7 @@ class Settings(_Section):
     serving: ServingSettings = ServingSettings()
     spark: SparkSettings = SparkSettings()
     airflow: AirflowSettings = AirflowSettings()
+    backfill: BackfillSettings = BackfillSettings()
     training_sets: dict[str, TrainingSetSettings] = Field(default_factory=dict)
 
     def registry_password(self) -> SecretStr | None:

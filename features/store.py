@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from features.config import Settings, load_settings
@@ -16,6 +17,7 @@ from features.core.upstreams import code_hash
 from features.errors import StaleCodeError
 from features.materialization.quarantine_verbs import Quarantines, QuarantineVerbs
 from features.materialization.rollout import RolloutVerbs, Versions
+from features.materialization.verbs import Ledgered, LedgerVerbs
 from features.registry import Plan, Registry
 from features.training.verbs import TrainingVerbs
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from features.training.retrieval import Retrieval
 
 
-class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs):
+class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs, LedgerVerbs):
     """One environment's feature store.
 
     Opening it is cheap: Spark starts with the first verb that needs it, the online store connects likewise. A view is
@@ -48,9 +50,18 @@ class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs):
         """The store of an environment of a conf folder; see `load_settings`. Raises: ConfigError."""
         return cls(load_settings(conf, env=env, overrides=overrides))
 
-    def plan(self) -> Plan:
-        """What `apply` would change, in words. Raises: DefinitionError: the views package is not valid."""
-        return self.registry.plan(self.definitions)
+    def plan(self, against: Settings | None = None) -> Plan:
+        """What `apply` would change, in words. Raises: DefinitionError: the views package is not valid.
+
+        Args:
+            against: the settings of another environment, whose registry is only read; None: this one's.
+        """
+        if against is None:
+            return self.registry.plan(self.definitions)
+        with TemporaryDirectory(prefix="features-plan-") as scratch:
+            password = against.registry_password()
+            with Registry.open_read_only(against.registry, password=password, scratch=Path(scratch)) as registry:
+                return registry.plan(self.definitions)
 
     def apply(self) -> Plan:
         """Register what the views package defines; what was changed. Doing it twice changes nothing more."""
@@ -124,23 +135,6 @@ class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs):
         again = rerun_past(builder, code, applied, since, until, count=reprocess, upstream_versions=reads)
         build = builder.build(code, applied, since, until, upstream_versions=reads)
         return MaterializeResult(build=build, reprocessed=again, load=self._loader.load(applied))
-
-    def backfill(
-        self, view: str, start: datetime | str, end: datetime | str, *, every: bool = False, load: bool = True
-    ) -> "tuple[BuildResult, ...]":
-        """Build the intervals of [start, end) that are missing or stale, in order; then load.
-
-        Args:
-            every: build all of them again, not just those. load: bring the online table up to the log afterwards.
-        """
-        from features.materialization.backfill import backfill
-
-        code, applied = self._current(view)
-        since, until = parse_instant(start, name="start"), parse_instant(end, name="end")
-        results = backfill(self._builder, code, applied, since, until, every=every)
-        if load:
-            self._loader.load(applied)
-        return results
 
     def get_online_features(
         self,
@@ -256,6 +250,18 @@ class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs):
     @property
     def _quarantines(self) -> Quarantines:
         return Quarantines(registry=self.registry, warehouse=self._warehouse, session=lambda: self.spark)
+
+    @property
+    def _ledgered(self) -> Ledgered:
+        return Ledgered(
+            registry=self.registry,
+            warehouse=self._warehouse,
+            settings=self.settings.backfill,
+            current=self._current,
+            session=lambda: self.spark,
+            builder=lambda: self._builder,
+            loader=lambda: self._loader,
+        )
 
     def _current(self, reference: str) -> tuple[FeatureView, AppliedView]:
         """The code of a view, and the version that it was applied as. Raises: StaleCodeError: they differ."""

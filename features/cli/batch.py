@@ -1,8 +1,9 @@
 """`features build`, `load`, `compact`, `materialize` and `backfill`: the batch path, in this process."""
 
-from argparse import Namespace, _SubParsersAction
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import logging
+from argparse import ArgumentParser, Namespace, _SubParsersAction
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from features.cli.options import (
     Parser,
@@ -14,10 +15,14 @@ from features.cli.options import (
     parse_upstreams,
 )
 from features.cli.rendering import table, to_plain
-from features.cli.running import Answer
+from features.cli.running import Answer, explain
 
 if TYPE_CHECKING:
+    from features.materialization.backfill import BackfillPlan
     from features.materialization.results import BuildResult, LoadPlan, LoadResult
+    from features.store import FeatureStore
+
+logger = logging.getLogger(__name__)
 
 _RANGE = "--start 2013-03-07T00:00:00Z --end 2013-03-08T00:00:00Z"
 
@@ -47,12 +52,24 @@ def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
     add_upstreams(parser)
     parser.add_argument("--reprocess", type=int, default=0, metavar="N", help="also rerun the N intervals before it")
 
-    about = "Build the intervals of a range that are missing or stale, in order; then load."
+    about = "Build the intervals of a range that are missing, stale, refused or failed; then load."
     parser = add_verb(verbs, "backfill", backfill, about=about, example=f"features backfill carrier_delay {_RANGE}")
     _add_view(parser)
+    add_backfill_options(parser)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="build nothing: tell what would be, and how long it takes"
+    )
+
+
+def add_backfill_options(parser: ArgumentParser) -> None:
+    """What a backfill builds, and how."""
     add_range(parser)
     parser.add_argument("--all", action="store_true", help="build every interval of the range again")
     parser.add_argument("--no-load", action="store_true", help="leave the online table as it is")
+    parser.add_argument("--parallel", type=int, metavar="N",
+                        help="builds at once of intervals that are missing (default: backfill.parallel)")  # fmt: skip
+    parser.add_argument("--chunk", type=int, metavar="N",
+                        help="intervals of one build, at most (default: by the rows that they had so far)")  # fmt: skip
 
 
 def build(args: Namespace) -> Answer:
@@ -94,11 +111,44 @@ def materialize(args: Namespace) -> Answer:
 
 
 def backfill(args: Namespace) -> Answer:
-    """Build what is missing or stale in a range."""
+    """Build what is missing or stale in a range; exit code 1 where some of it remains."""
     with open_store(args) as store:
-        results = store.backfill(args.view, args.start, args.end, every=args.all, load=not args.no_load)
-    text = _tell_backfill(results) if results else "nothing to build: no interval of the range is missing or stale"
-    return Answer(text=f"{args.view}: {text}", data={"view": args.view, "builds": to_plain(results)})
+        if args.dry_run:
+            plan = store.plan_backfill(
+                args.view, args.start, args.end, every=args.all, chunk=args.chunk, parallel=args.parallel
+            )
+            return Answer(text=_tell_backfill_plan(plan), data=_backfill_plan(plan))
+        data, failed = run_backfill(store, args)
+    text = _tell_backfill(data["builds"])
+    return Answer(text=f"{args.view}: {text}", data=data, exit_code=1 if failed else 0)
+
+
+def run_backfill(store: "FeatureStore", args: Namespace) -> tuple[dict[str, Any], bool]:
+    """What was built and what remains, as plain values; whether chunks were refused or failed."""
+    from features.materialization.backfill import BackfillError
+
+    try:
+        results = store.backfill(
+            args.view,
+            args.start,
+            args.end,
+            every=args.all,
+            load=not args.no_load,
+            chunk=args.chunk,
+            parallel=args.parallel,
+        )
+    except BackfillError as exc:
+        kind, message, code = explain(exc)
+        logger.error(message)
+        failures = [{**to_plain(i), "type": type(e).__name__, "message": explain(e)[1]} for i, e in exc.failures]
+        return {
+            "view": args.view,
+            "builds": to_plain(exc.built),
+            "failures": failures,
+            "remaining": to_plain(exc.remaining),
+            "error": {"type": kind, "message": message, "exit_code": code},
+        }, True
+    return {"view": args.view, "builds": to_plain(results), "failures": [], "remaining": []}, False
 
 
 def tell_build(result: "BuildResult") -> str:
@@ -129,9 +179,30 @@ def tell_load_plan(plan: "LoadPlan") -> str:
     )
 
 
-def _tell_backfill(results: "Sequence[BuildResult]") -> str:
-    headers = ("status", "rows", "corrections", "retractions", "quarantined")
-    return f"{len(results)} builds\n" + table(headers, [[getattr(r, name) for name in headers] for r in results])
+def _tell_backfill(builds: "Sequence[Mapping[str, Any]]") -> str:
+    if not builds:
+        return "nothing was built: no interval of the range is missing or stale, or the first was refused"
+    headers = ("start", "end", "intervals", "status", "rows", "corrections", "retractions", "quarantined", "seconds")
+    return f"{len(builds)} builds\n" + table(headers, [[build[name] for name in headers] for build in builds])
+
+
+def _backfill_plan(plan: "BackfillPlan") -> dict[str, Any]:
+    chunks = [
+        {**to_plain(chunk.interval), "intervals": len(chunk.intervals), "reruns": chunk.reruns} for chunk in plan.chunks
+    ]
+    told = {"intervals": plan.intervals, "seconds": plan.seconds, "rows": plan.rows}
+    return {"view": plan.view, "chunks": chunks, **told}
+
+
+def _tell_backfill_plan(plan: "BackfillPlan") -> str:
+    if not plan.chunks:
+        return f"{plan.view}: nothing to build: no interval of the range is missing or stale"
+    rows = [[c.interval.start, c.interval.end, len(c.intervals), "rerun" if c.reruns else "first"] for c in plan.chunks]
+    cost = "no run so far tells how long they take"
+    if plan.seconds is not None:
+        cost = f"about {plan.seconds:.0f} s one after the other, and {plan.rows:,} rows, by the runs so far"
+    listed = table(("start", "end", "intervals", "build"), rows)
+    return f"{plan.view}: {plan.intervals} intervals in {len(plan.chunks)} builds; {cost}\n{listed}"
 
 
 def _version(number: int | None) -> str:

@@ -8,15 +8,24 @@ from features.cli.running import Answer
 
 def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
     """Adds plan and apply."""
-    add_verb(verbs, "plan", plan, about="Show what apply would change, and why.", example="features plan --env prod")
+    about = "Show what apply would change, and why: what in place, what as a new version, and what follows from it."
+    parser = add_verb(verbs, "plan", plan, about=about, example="features plan --against prod --markdown")
+    parser.add_argument("--against", metavar="ENV", help="compare with that environment's registry, which is only read")
+    parser.add_argument("--markdown", action="store_true", help="as Markdown, for a pull request")
+    parser.add_argument("--exit-code", action="store_true", help="exit with 1 where there are changes, for CI")
     add_verb(verbs, "apply", apply, about="Register what the views package defines.", example="features apply")
 
 
 def plan(args: Namespace) -> Answer:
     """What apply would change."""
+    from features.config import load_settings
+
     with open_store(args) as store:
-        found = store.plan()
-    return Answer(text=str(found), data=found.to_dict())
+        against = None if args.against is None else load_settings(args.conf, env=args.against)
+        found = store.plan(against)
+    text = found.to_markdown(against=args.against).rstrip() if args.markdown else str(found)
+    data = found.to_dict() | ({} if args.against is None else {"against": args.against})
+    return Answer(text=text, data=data, exit_code=1 if args.exit_code and not found.is_empty else 0)
 
 
 def apply(args: Namespace) -> Answer:

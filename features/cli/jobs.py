@@ -50,6 +50,7 @@ def run_job(
             f"{k}_{key}": v for k, nested in figures.items() if isinstance(nested, dict) for key, v in nested.items()
         }
         logging.getLogger(f"jobs.{name}").info("done: %s", " ".join(f"{key}={value}" for key, value in told.items()))
-        return Answer(text="", data={"job": name, **figures})
+        # A job that has done a part of its work tells of both.
+        return Answer(text="", data={"job": name, **figures}, exit_code=1 if "error" in figures else 0)
 
     return run(answer, as_json=True, debug="--debug" in words)

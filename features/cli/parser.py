@@ -3,6 +3,7 @@
 from argparse import _SubParsersAction
 
 from features.cli import (
+    backup,
     batch,
     cassandra,
     definitions,
@@ -43,5 +44,6 @@ def build_parser() -> Parser:
     quarantine.add_verbs(verbs)
     doctor.add_verbs(verbs)
     trial.add_verbs(verbs)
+    backup.add_verbs(verbs)
     cassandra.add_verbs(verbs)
     return parser

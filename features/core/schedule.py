@@ -1,9 +1,9 @@
 """Schedules: a 5-field cron in UTC or a shorthand, and the half-open intervals between its ticks."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from features.core.times import EPOCH, MICROSECOND, format_instant
@@ -12,6 +12,8 @@ from features.errors import DefinitionError, IntervalError
 # An R that is no part of a month or a day, such as MAR and FRI.
 _RANDOM = re.compile(r"(?<![a-z])r(?![a-z])", re.IGNORECASE)
 SHORTHANDS = {"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@weekly": "0 0 * * 0"}
+# In UTC these ticks lie evenly; years of them are counted often.
+_STEPS = {"0 * * * *": timedelta(hours=1), "0 0 * * *": timedelta(days=1), "0 0 * * 0": timedelta(days=7)}
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -55,11 +57,31 @@ def iterate_intervals(schedule: str, start: datetime, end: datetime) -> Iterator
     """The schedule's intervals from a tick to a later tick, in order."""
     from croniter import croniter
 
-    ticks = croniter(parse_schedule(schedule), start.astimezone(UTC))
+    cron = parse_schedule(schedule)
+    step = _STEPS.get(cron)
+    start = _utc(start)
+    ticks = croniter(cron, start)
     while start < end:
-        tick = _utc(ticks.get_next(datetime))
+        tick = _utc(ticks.get_next(datetime)) if step is None else start + step
         yield Interval(start, tick)
         start = tick
+
+
+def split(intervals: Sequence[Interval], size: int) -> Iterator[tuple[Interval, ...]]:
+    """Neighbours together, in their order, at most so many."""
+    found: list[Interval] = []
+    for interval in intervals:
+        if found and (found[-1].end != interval.start or len(found) == size):
+            yield tuple(found)
+            found = []
+        found.append(interval)
+    if found:
+        yield tuple(found)
+
+
+def join(intervals: Sequence[Interval]) -> list[Interval]:
+    """The ranges that neighbours make up."""
+    return [Interval(part[0].start, part[-1].end) for part in split(intervals, max(1, len(intervals)))]
 
 
 def previous_intervals(schedule: str, before: datetime, count: int) -> list[Interval]:

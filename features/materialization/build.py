@@ -6,9 +6,10 @@ the rerun finds no difference, and sets the registry right.
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from features.core.applied import AppliedView
 from features.core.definitions import FeatureView
@@ -44,11 +45,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Builder:
-    """What builds of one environment share: the session, the registry and the warehouse's path."""
+    """What builds of one environment share: the session, the registry and the warehouse's path.
+
+    publishing: held while a build compares and commits: builds of one view that run side by side in this process take
+    turns at it, since of two that commit at once one would do it over.
+    """
 
     spark: "SparkSession"
     registry: Registry
     warehouse: str
+    publishing: AbstractContextManager[Any] = field(default_factory=nullcontext)
 
     def build(
         self,
@@ -133,7 +139,8 @@ class _Run:
             logger.info("transformed", extra={"view": name, "rows": count, "start": start, "end": end})
             verdict = judge(rows.drop("_copies", "_alike"), self.applied)
             self._record_verdict(verdict)
-            return self._publish(verdict, count, computed)
+            with self.builder.publishing:
+                return self._publish(verdict, count, computed)
 
     def _record_verdict(self, verdict: Verdict) -> None:
         results = [asdict(result) for result in verdict.results]

@@ -51,6 +51,7 @@ class Loader:
         snapshot = log.snapshot()
         position = snapshot.position if snapshot is not None else 0
         checkpoint = self._checkpoint(applied, log, position) if self.online.exists(applied) else 0
+        full = full or self._was_restored(applied, checkpoint)
         after = 0 if full else checkpoint
         told = LoadPlan(view=applied.reference, position=position, checkpoint=checkpoint)
         if snapshot is None:
@@ -113,6 +114,7 @@ class Loader:
             return LoadResult(rows=0, deleted=0, delta_version=None), None
         position = snapshot.position
         checkpoint = self._checkpoint(applied, log, position)
+        full = full or self._was_restored(applied, checkpoint)
         if checkpoint == position and not full:
             return LoadResult(rows=0, deleted=0, delta_version=snapshot.version), position
         after = 0 if full else checkpoint
@@ -149,6 +151,10 @@ class Loader:
         if not self.online.exists(applied) and self.registry.checkpoint(applied, target=target):
             self.registry.reset_checkpoint(applied, target=target)
         self.online.create(applied)
+
+    def _was_restored(self, applied: AppliedView, checkpoint: int) -> bool:
+        """Whether the log came back from a backup since: the table may hold what the log no longer does."""
+        return checkpoint < self.registry.restored_position(applied)
 
     def _checkpoint(self, applied: AppliedView, log: FeatureLog, position: int) -> int:
         checkpoint = self.registry.checkpoint(applied, target=self.online.target)

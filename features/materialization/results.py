@@ -44,6 +44,16 @@ class ReleaseResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ChunkResult(BuildResult):
+    """What one build of a backfill did: of so many intervals, those of [start, end), in so many seconds."""
+
+    start: datetime
+    end: datetime
+    intervals: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LoadResult:
     """What a load did: keys written, keys deleted, the Delta version that was read (None: nothing was ever built)."""
 

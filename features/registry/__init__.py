@@ -1,11 +1,13 @@
 """The registry: what was defined, run, loaded and pinned, in SQL. The only package that imports SQLAlchemy."""
 
+from features.registry.costs import Pace
 from features.registry.plan import Change, Plan
 from features.registry.records import (
     AuditEntry,
     Commit,
     IntervalOutcome,
     LedgerEntry,
+    RestoredLog,
     RolloutEntry,
     Run,
     ShadowTotal,
@@ -20,8 +22,10 @@ __all__ = [
     "Commit",
     "IntervalOutcome",
     "LedgerEntry",
+    "Pace",
     "Plan",
     "Registry",
+    "RestoredLog",
     "RolloutEntry",
     "Run",
     "ShadowTotal",

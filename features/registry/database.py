@@ -13,7 +13,7 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, 
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
 from features.errors import RegistryError
-from features.registry.migration import migrate
+from features.registry.migration import check_not_newer, migrate, read_version
 from features.registry.schema import schema_version
 
 LOCK_TIMEOUT_SECONDS = 30.0
@@ -32,11 +32,15 @@ class Database:
         self._release = weakref.finalize(self, _dispose, engine, self._pid)
 
     @classmethod
-    def open(cls, url: str, *, password: SecretStr | None = None) -> Self:
-        """Connect, and bring the schema forward. Raises: RegistryError: see Registry.open."""
+    def open(cls, url: str, *, password: SecretStr | None = None, read_only: bool = False) -> Self:
+        """Connect, and bring the schema forward; or, to read only, leave all as it is.
+
+        Raises: RegistryError: see Registry.open; to read only: there is none, or newer code has changed it.
+        """
         parsed = _parse(url, password)
+        make = _sqlite_engine if parsed.get_backend_name() == "sqlite" else _postgresql_engine
         try:
-            engine = _sqlite_engine(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql_engine(parsed)
+            engine = make(parsed, read_only=read_only)
         except ModuleNotFoundError as exc:
             raise RegistryError(
                 f"the registry at {_show(parsed)} needs the package {exc.name!r}: "
@@ -44,6 +48,9 @@ class Database:
             ) from exc
         database = cls(engine)
         try:
+            if read_only:
+                check_not_newer(database.version(), where=_show(parsed))
+                return database
             database._let_readers_pass()
             migrate(database.read, database.write, where=_show(parsed))
         except BaseException:
@@ -69,6 +76,11 @@ class Database:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
             yield connection
+
+    def version(self) -> int:
+        """Of the schema; an earlier one than this code's only where it was opened to be read."""
+        with self.read() as connection:
+            return read_version(connection)
 
     def identity(self) -> str:
         """See `Registry.identity`."""
@@ -145,10 +157,12 @@ def _parse(url: str, password: SecretStr | None) -> URL:
     return parsed
 
 
-def _sqlite_engine(url: URL) -> Engine:
+def _sqlite_engine(url: URL, *, read_only: bool) -> Engine:
     path = url.database
     if not path or path == ":memory:" or path.startswith("file:"):
         raise RegistryError(f"the registry at {_show(url)} would be forgotten with the process; write sqlite:///path")
+    if read_only and not Path(path).is_file():
+        raise RegistryError(f"there is no registry at {_show(url)}; check the setting `registry` in conf/")
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
@@ -162,6 +176,8 @@ def _sqlite_engine(url: URL) -> Engine:
     def take_over_transactions(connection: Any, _: Any) -> None:
         # The driver would otherwise start transactions by itself, late, and never BEGIN IMMEDIATE.
         connection.isolation_level = None
+        if read_only:
+            connection.execute("PRAGMA query_only = ON")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -172,9 +188,11 @@ def _sqlite_engine(url: URL) -> Engine:
     return engine
 
 
-def _postgresql_engine(url: URL) -> Engine:
+def _postgresql_engine(url: URL, *, read_only: bool) -> Engine:
     given = url.query.get("options", "")
     options = " ".join([given] if isinstance(given, str) else given)
+    if read_only:
+        options += " -c default_transaction_read_only=on"
     return create_engine(
         url,
         pool_size=2,

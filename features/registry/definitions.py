@@ -12,6 +12,7 @@ from features.core.discovery import Definitions
 from features.core.schedule import Interval
 from features.registry.audit import Part, name_actor, record_audit
 from features.registry.clock import utc_now
+from features.registry.consequences import foresee
 from features.registry.lookups import (
     applied_service,
     current_versions,
@@ -38,8 +39,10 @@ class DefinitionVersions(Part):
         wanted = read_definitions(definitions)
         with self._database.read() as connection:
             state = _read_state(connection)
+            steps = plan_steps(wanted, state, removable=_listed(state))
+            plan = _plan(connection, steps, state)
         check_golden_rows(definitions, wanted, state)
-        return _plan(plan_steps(wanted, state, removable=_listed(state)))
+        return plan
 
     def apply(self, definitions: Definitions, *, actor: str | None = None) -> Plan:
         """Make the registry hold what the code defines, all or nothing; what was done.
@@ -65,8 +68,9 @@ class DefinitionVersions(Part):
             return Plan()
         by = name_actor(actor)
         with self._database.write() as connection:
-            steps = plan_steps(wanted, _read_state(connection), removable=seen)
-            plan = _plan(steps)
+            state = _read_state(connection)
+            steps = plan_steps(wanted, state, removable=seen)
+            plan = _plan(connection, steps, state)
             for step in steps:
                 _carry_out(connection, step, actor=by)
             if steps:
@@ -126,8 +130,8 @@ class DefinitionVersions(Part):
             return resolve_features(connection, features)
 
 
-def _plan(steps: Sequence[Step]) -> Plan:
-    return Plan(tuple(step.change for step in steps))
+def _plan(connection: Connection, steps: Sequence[Step], state: State) -> Plan:
+    return Plan(tuple(foresee(connection, step.change, state) for step in steps))
 
 
 def _listed(state: State) -> frozenset[Name]:

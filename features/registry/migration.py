@@ -23,30 +23,45 @@ def migrations() -> dict[int, str]:
     }
 
 
+def newest() -> int:
+    """The version of this code's schema."""
+    return max(migrations())
+
+
 def migrate(read: Transaction, write: Transaction, *, where: str) -> None:
     """Run the migrations that the database lacks, all in one transaction.
 
     Raises: RegistryError: newer code has migrated it.
     """
-    steps = migrations()
     with read() as connection:
-        if _version(connection) == max(steps):
+        if read_version(connection) == newest():
             return
     with write() as connection:
         # Another process may have migrated while this one waited for its turn.
-        found = _version(connection)
-        if found > max(steps):
-            raise RegistryError(
-                f"the registry at {where} is at schema {found}, this code knows {max(steps)}; "
-                "upgrade this installation of the feature store"
-            )
-        for version in range(found + 1, max(steps) + 1):
-            for statement in _statements(steps[version]):
-                connection.exec_driver_sql(statement)
-            connection.execute(insert(schema_version).values(version=version, applied_at=utc_now()))
+        check_not_newer(read_version(connection), where=where)
+        advance(connection, to=newest())
 
 
-def _version(connection: Connection) -> int:
+def advance(connection: Connection, *, to: int) -> None:
+    """Run the migrations that lead from the database's version to another, in the transaction of the connection."""
+    steps = migrations()
+    for version in range(read_version(connection) + 1, to + 1):
+        for statement in _statements(steps[version]):
+            connection.exec_driver_sql(statement)
+        connection.execute(insert(schema_version).values(version=version, applied_at=utc_now()))
+
+
+def check_not_newer(found: int, *, where: str) -> None:
+    """That this code knows a schema. Raises: RegistryError: newer code made it."""
+    if found > newest():
+        raise RegistryError(
+            f"the registry at {where} is at schema {found}, this code knows {newest()}; "
+            "upgrade this installation of the feature store"
+        )
+
+
+def read_version(connection: Connection) -> int:
+    """The version of a database's schema; 0: it has none."""
     if not inspect(connection).has_table(schema_version.name):
         return 0
     return max(connection.scalars(select(schema_version.c.version)), default=0)

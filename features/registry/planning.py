@@ -7,7 +7,6 @@ from functools import partial
 from features.core.applied_on_demand import input_types, on_demand_definition, on_demand_metadata, pin_inputs
 from features.core.canonical import (
     Json,
-    applied_view,
     canonical,
     definition_hash,
     service_definition,
@@ -19,11 +18,10 @@ from features.core.definitions import FeatureService
 from features.core.discovery import Definitions
 from features.core.golden import check_golden
 from features.core.references import Reference
-from features.core.times import format_instant
-from features.core.upstreams import reads_of
 from features.errors import DefinitionError, NotFoundError
 from features.registry.changes import describe_created, describe_definition, describe_metadata
-from features.registry.plan import Change
+from features.registry.consequences import after_new_version, after_restore, offer_backfill
+from features.registry.plan import BackfillOffer, Change
 from features.registry.state import (
     KINDS,
     ON_DEMAND,
@@ -33,7 +31,6 @@ from features.registry.state import (
     Outlook,
     State,
     Stored,
-    StoredVersion,
     Wanted,
     next_version,
 )
@@ -114,13 +111,21 @@ def _step(want: Wanted, stored: Stored | None) -> Step | None:
             version=next_version(want, stored),
             details=was_removed + describe_definition(current.content, want.content),
             also=describe_metadata(current.metadata, want.metadata),
-            next_steps=_after_new_version(want, stored, next_version(want, stored)),
+            next_steps=after_new_version(want, stored, next_version(want, stored)),
+            backfill=offer_backfill(want, stored, None),
         )
     also = describe_metadata(known.metadata, want.metadata)
     if known is not current or was_removed:
         details = was_removed + describe_definition(current.content, want.content)
-        steps = _after_restore(want, stored, known)
-        return _make("restore", want, version=known.version, details=details, also=also, next_steps=steps)
+        return _make(
+            "restore",
+            want,
+            version=known.version,
+            details=details,
+            also=also,
+            next_steps=after_restore(want, stored, known),
+            backfill=offer_backfill(want, stored, known),
+        )
     if canonical(known.metadata) != canonical(want.metadata):
         return _make("update in place", want, version=known.version, details=also)
     return None
@@ -134,6 +139,7 @@ def _make(
     details: tuple[str, ...],
     also: tuple[str, ...] = (),
     next_steps: tuple[str, ...] = (),
+    backfill: BackfillOffer | None = None,
 ) -> Step:
     change = Change(
         kind=kind,
@@ -143,6 +149,7 @@ def _make(
         details=details,
         also=also,
         next_steps=next_steps,
+        backfill=backfill,
     )
     return Step(change=change, wanted=want)
 
@@ -156,51 +163,6 @@ def _removal(name: Name, stored: Stored) -> Change:
         version=stored.current,
         details=("no longer in code",),
         next_steps=(kept if name[0] == VIEW else "its versions are kept; it is no longer listed",),
-    )
-
-
-def _after_new_version(want: Wanted, stored: Stored, version: int) -> tuple[str, ...]:
-    old = stored.versions[stored.current]
-    if want.kind == ON_DEMAND and old.content["function"] != want.content["function"]:
-        return ("servers and jobs compute it once they have this code; with any other they refuse to",)
-    if want.kind != VIEW:
-        return ()
-    made = applied_view(want.content, want.metadata, version=version)
-    tables = f"new tables are made: {made.log_path} offline, {made.online_table} online; version {old.version}'s stay"
-    return (tables, *_backfill(want, old), *_promotion(want.name, stored, version))
-
-
-def _after_restore(want: Wanted, stored: Stored, known: StoredVersion) -> tuple[str, ...]:
-    old = stored.versions[stored.current]
-    if want.kind != VIEW:
-        return ()
-    built = f"built over {known.built}" if known.built else "never built"
-    tables = f"its tables are kept from before, {built}"
-    covered = old.built is None or (
-        known.built is not None and known.built.start <= old.built.start and old.built.end <= known.built.end
-    )
-    again = () if covered else _backfill(want, old)
-    return (tables, *again, *_promotion(want.name, stored, known.version))
-
-
-def _promotion(name: str, stored: Stored, version: int) -> tuple[str, ...]:
-    """What brings a version online that is not: apply does not."""
-    if stored.serving in (None, version):
-        return ()
-    promote = f"features promote {name}@{version}"
-    return (f"serving stays on version {stored.serving}; once version {version} is loaded: {promote}",)
-
-
-def _backfill(want: Wanted, old: StoredVersion) -> tuple[str, ...]:
-    if old.built is None:
-        return ()
-    read = ", ".join(str(reference) for _, reference in reads_of(want.content))
-    before = (f"it reads {read}: build that over the same range first",) if read else ()
-    start, end = format_instant(old.built.start), format_instant(old.built.end)
-    return (
-        f"version {old.version} was built over {old.built}; for the same range: "
-        f"features backfill {want.name} --start {start} --end {end}",
-        *before,
     )
 
 

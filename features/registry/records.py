@@ -91,6 +91,21 @@ class Commit:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RestoredLog:
+    """A log that was brought back from a backup, and the commit without rows from which its positions go on.
+
+    view: its reference. is_told: whether the backup's registry knows all commits before it.
+    """
+
+    view: str
+    run_id: str
+    position: int
+    delta_version: int
+    committed_at: datetime
+    is_told: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StoredManifest:
     """What pins one training set; its content never changes.
 

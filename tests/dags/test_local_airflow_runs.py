@@ -1,5 +1,7 @@
 """The local Airflow, started for real: what it runs, what it tells of failures, and what it leaves behind."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -11,6 +13,7 @@ import pytest
 from features.errors import FeatureStoreError, PlatformError
 from features.orchestration.airflow_client import read_import_errors
 from features.orchestration.local_airflow import LocalAirflow
+from features.orchestration.local_config import build_environment
 from tests.builders import make_view
 from tests.dags.projects import DAGS, Project, make_project
 
@@ -73,6 +76,18 @@ def test_each_interval_within_the_bounds_is_run_once_and_a_failed_one_again(
     assert sum(len(calls) for calls in ran.values()) == 7
     assert {"daily 3/3", "other 3/3"} <= set(told)
     assert not (project.root / "fails-once.txt").exists()
+
+
+def test_a_backfill_of_airflow_runs_the_intervals_that_it_is_asked_for(airflow: LocalAirflow, project: Project) -> None:
+    days = ("--from-date", "2013-02-01", "--to-date", "2013-02-02")
+    command = [str(Path(sys.executable).parent / "airflow"), "backfill", "create", "--dag-id", "daily", *days]
+    environment = build_environment(home=airflow.home, marker=("NONE", ""), extra=airflow.environment)
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
+    wanted = {project.call("daily", *day) for day in (("2013-02-01", "2013-02-02"), ("2013-02-02", "2013-02-03"))}
+    deadline = time.monotonic() + 90
+    while not wanted <= set(project.calls("daily")):
+        assert time.monotonic() < deadline, project.calls("daily")
+        time.sleep(0.2)
 
 
 def test_run_by_hand_takes_its_range_from_whoever_triggers_it(airflow: LocalAirflow, project: Project) -> None:

@@ -70,6 +70,22 @@ def test_a_refused_interval_exits_1_with_the_rule(project: Project) -> None:
     assert (status["refused"], status["last_run"]) == (1, "build refused")
 
 
+def test_a_backfill_tells_what_it_built_and_what_remains(project: Project) -> None:
+    ahead = ("backfill", "last_payment", *DAY_1[:2], *DAY_4[2:])
+    planned = project.run(*ahead, "--dry-run", "--chunk", "2")
+    assert "last_payment@1: 4 intervals in 2 builds; no run so far tells how long they take" in planned.out
+    outcome = project.run(*ahead, "--chunk", "1", "--parallel", "2", "--json")
+    assert (outcome.code, outcome.data["error"]["type"]) == (1, "BackfillError")
+    assert [(b["status"], b["rows"], b["intervals"]) for b in outcome.data["builds"]] == [
+        ("built", 2, 1), ("built", 1, 1), ("empty", 0, 1),
+    ]  # fmt: skip
+    assert [f["type"] for f in outcome.data["failures"]] == ["GateRefusedError"]
+    assert outcome.data["remaining"] == [{"start": "2024-01-04T00:00:00+00:00", "end": "2024-01-05T00:00:00+00:00"}]
+    assert "done=3/4" in outcome.err
+    assert "between(0, 1000)" in outcome.err
+    assert project.run(*ahead, "--parallel", "99").code == 2
+
+
 def test_a_transform_that_fails_while_it_runs_shows_no_stack(project: Project) -> None:
     outcome = project.run("build", "broken_payment", *DAY_1)
     assert outcome.code == 1

@@ -14,9 +14,9 @@ import pytest
 
 from features.embedded.jars import install_delta_jars
 from features.embedded.spark_conf import install_spark_conf, link_spark_home
-from jobs import build, load, materialize, training_set
-from tests.builders import UTC_MICROS, at
-from tests.projects import Outcome, Project, make_project, open_project
+from jobs import backfill, build, load, materialize, training_set
+from tests.builders import UTC_MICROS, at, write_payments
+from tests.projects import PAYMENTS, Outcome, Project, make_project, open_project
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -109,10 +109,23 @@ def test_materialize_builds_and_loads(project: Project) -> None:
 
 def test_materialize_reruns_the_intervals_before_it(project: Project) -> None:
     assert build.main(["--view", "last_payment", *DAY_1]) == 0
+    late = [*PAYMENTS[1:3], ("a", "2024-01-01 10:00", 7.0), ("c", "2024-01-01 11:00", 8.0)]
+    write_payments(project.folder / "source", late)
     project.capsys.readouterr()
     assert materialize.main(["--view", "last_payment", *DAY_2, "--reprocess", "1"]) == 0
     told = json.loads(project.capsys.readouterr().out)
-    assert [again["status"] for again in told["reprocessed"]] == ["unchanged"]
+    # The corrected row and the late one; the third of that day is as it was.
+    assert [(again["corrections"], again["rows"]) for again in told["reprocessed"]] == [(1, 2)]
+
+
+def test_a_backfill_builds_the_holes_and_exits_1_where_some_remain(project: Project) -> None:
+    assert backfill.main(["--view", "last_payment", *DAY_1[:2], *DAY_2[2:], "--parallel", "2", "--chunk", "1"]) == 0
+    told = json.loads(project.capsys.readouterr().out)
+    assert [(b["status"], b["intervals"]) for b in told["builds"]] == [("built", 1), ("built", 1)]
+    assert backfill.main(["--view", "last_payment", *DAY_1[:2], *DAY_4[2:], "--no-load"]) == 1
+    printed = project.capsys.readouterr()
+    assert [i["end"] for i in json.loads(printed.out)["remaining"]] == ["2024-01-05T00:00:00+00:00"]
+    assert "between(0, 1000)" in printed.err
 
 
 def test_a_load_of_a_view_that_was_never_built_loads_nothing(project: Project) -> None:
@@ -149,7 +162,7 @@ def test_a_renamed_source_column_exits_1_and_suggests_the_nearest(project: Proje
     assert "did you mean 'paid_on'?" in project.capsys.readouterr().err
 
 
-@pytest.mark.parametrize("job", [build, load, materialize, training_set])
+@pytest.mark.parametrize("job", [backfill, build, load, materialize, training_set])
 def test_a_job_without_arguments_exits_2(job: object, capsys: pytest.CaptureFixture[str]) -> None:
     assert job.main([]) == 2  # type: ignore[attr-defined]
     assert "required" in capsys.readouterr().err

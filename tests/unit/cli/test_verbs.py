@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from features.cli.online import parse_key
-from features.cli.status import find_holes
 from features.core.dtypes import DType
 from features.core.schedule import Interval
 from features.errors import UsageError
-from features.registry import IntervalOutcome, LedgerEntry, Registry
+from features.registry import IntervalOutcome, Registry
 from features.stores.memory import MemoryRow, MemoryStore
 from tests.builders import at
 from tests.projects import Project
@@ -36,6 +35,18 @@ def test_apply_then_plan_finds_nothing(project: Project) -> None:
         "model",
     ]
     assert project.run("plan", "--json").data == {"is_empty": True, "changes": []}
+
+
+def test_plan_against_another_environment_only_reads_it(project: Project) -> None:
+    (project.folder / "conf" / "prod.yaml").write_text("registry: sqlite:///prod/registry.db\n")
+    missing = project.run("plan", "--against", "prod")
+    assert (missing.code, (project.folder / "prod").exists()) == (1, False)
+    assert "there is no registry at sqlite:///prod/registry.db" in missing.err
+    assert project.run("apply", "--env", "prod").code == 0
+    same = project.run("plan", "--against", "prod", "--exit-code", "--json")
+    assert (same.code, same.data) == (0, {"is_empty": True, "changes": [], "against": "prod"})
+    own = project.run("plan", "--exit-code", "--markdown")
+    assert (own.code, own.out.splitlines()[0]) == (1, "## Feature plan: 5 create")
 
 
 def test_broken_views_exit_1_and_name_the_module(project: Project) -> None:
@@ -110,10 +121,11 @@ def built(project: Project) -> Project:
 
 
 def test_status_counts_intervals_and_names_holes(built: Project) -> None:
-    (view,) = built.run("status", "last_payment", "--json").data["views"]
+    (view,) = built.run("status", "last_payment", "--json", "--set", "airflow.end=2024-01-04T12:00Z").data["views"]
     counts = {name: view[name] for name in ("built", "empty", "refused", "failed", "stale", "position", "loaded")}
     assert counts == {"built": 1, "empty": 1, "refused": 1, "failed": 0, "stale": 0, "position": 1, "loaded": 0}
-    assert view["holes"] == [{"start": "2024-01-02T00:00:00+00:00", "end": "2024-01-03T00:00:00+00:00"}]
+    assert [hole["start"] for hole in view["holes"]] == ["2024-01-02T00:00:00+00:00", "2024-01-04T00:00:00+00:00"]
+    assert view["missing"] == 1
     assert (view["last_run"], view["message"]) == ("build refused", "amount: 1 of 2 rows fail")
 
 
@@ -122,10 +134,15 @@ def test_status_of_all_views_shows_the_last_message(built: Project) -> None:
     assert "last_payment@1: amount: 1 of 2 rows fail" in outcome.out
 
 
-def test_a_view_without_a_schedule_has_no_holes() -> None:
-    apart = [_entry(_day(1)), _entry(_day(9))]
-    assert find_holes(None, apart) == []
-    assert len(find_holes("@daily", apart)) == 7
+def test_status_draws_and_lists_the_intervals_of_a_range(built: Project) -> None:
+    narrowed = ("--start", "2024-01-02T00:00:00Z", "--end", "2024-01-05T00:00:00Z")
+    told = built.run("status", "last_payment", *narrowed).out
+    assert "2024-01   _·x" in told.replace(".", "·")
+    assert "to do:        features backfill last_payment --start 2024-01-02T00:00:00+00:00" in told
+    intervals = built.run("status", "last_payment", *narrowed, "--json").data["intervals"]
+    assert [item["status"] for item in intervals] == ["missing", "empty", "refused"]
+    assert (intervals[0]["run_id"], intervals[1]["run_id"] is None) == (None, False)
+    assert built.run("status", *narrowed).code == 2
 
 
 def test_get_without_a_loaded_table_exits_1(project: Project) -> None:
@@ -273,8 +290,3 @@ def test_the_doctor_goes_on_without_a_configuration(project: Project) -> None:
 def _day(number: int) -> Interval:
     start = datetime(2024, 1, number, tzinfo=UTC)
     return Interval(start, start + timedelta(days=1))
-
-
-def _entry(interval: Interval) -> LedgerEntry:
-    return LedgerEntry(interval=interval, status="built", built=True, stale=False, rows=1, position=1, delta_version=0,
-                       run_id="r", updated_at=interval.end)  # fmt: skip

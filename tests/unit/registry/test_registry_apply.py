@@ -235,10 +235,12 @@ def test_plan_reads_as_a_list_of_changes(registry, define, make_view):
         "    schedule: none, delay 30 min",
         "- feature view gone: remove, version 1",
         "    no longer in code",
+        "    ! DAG gone goes: no interval of it is built any more",
         "    -> its versions and tables are kept; it is no longer listed or scheduled",
         "~ feature view last_payment: new version 2, because",
         "    delay: 30 min -> 1 h",
         "    in place: owner: 'team@example.com' -> 'b@example.com'",
+        "    ! DAG last_payment builds version 2 from now on, and version 1 no more",
         "    -> new tables are made: last_payment/v2 offline, last_payment__v2 online; version 1's stay",
         "Plan: 1 create, 1 new version, 1 remove.",
     ]
