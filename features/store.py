@@ -14,6 +14,7 @@ from features.core.schedule import cover
 from features.core.times import parse_instant
 from features.core.upstreams import code_hash
 from features.errors import StaleCodeError
+from features.materialization.maintenance.verbs import MaintenanceVerbs
 from features.materialization.quarantine_verbs import Quarantines, QuarantineVerbs
 from features.materialization.rollout import RolloutVerbs, Versions
 from features.registry import Plan, Registry
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from features.materialization.build import Builder
+    from features.materialization.findings.examiner import Examiner
     from features.materialization.load import Loader
+    from features.materialization.maintenance.maintain import Maintainer
     from features.materialization.results import BuildResult, CompactResult, LoadPlan, LoadResult, MaterializeResult
     from features.serving.client import OnlineClient, OnlineOptions
     from features.serving.response import OnlineResponse
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from features.training.retrieval import Retrieval
 
 
-class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs):
+class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs, MaintenanceVerbs):
     """One environment's feature store.
 
     Opening it is cheap: Spark starts with the first verb that needs it, the online store connects likewise. A view is
@@ -256,6 +259,30 @@ class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs):
     @property
     def _quarantines(self) -> Quarantines:
         return Quarantines(registry=self.registry, warehouse=self._warehouse, session=lambda: self.spark)
+
+    @property
+    def _maintainer(self) -> "Maintainer":
+        from features.materialization.maintenance.maintain import Maintainer
+
+        return Maintainer(
+            session=lambda: self.spark,
+            registry=self.registry,
+            warehouse=self._warehouse,
+            settings=self.settings.maintenance,
+        )
+
+    @property
+    def _examiner(self) -> "Examiner":
+        from features.materialization.findings.examiner import Examiner
+
+        return Examiner(
+            registry=self.registry,
+            warehouse=self._warehouse,
+            online=self.online,
+            keyspace=self.settings.online.keyspace,
+            stuck_hours=self.settings.maintenance.stuck_hours,
+            leftovers=self.training_set_leftovers,
+        )
 
     def _current(self, reference: str) -> tuple[FeatureView, AppliedView]:
         """The code of a view, and the version that it was applied as. Raises: StaleCodeError: they differ."""

@@ -10,6 +10,7 @@ from features.registry.checkpoints import Checkpoints
 from features.registry.database import Database
 from features.registry.definitions import DefinitionVersions
 from features.registry.ledger import Ledger
+from features.registry.maintenance import MaintenanceRecords
 from features.registry.rollout import Rollouts
 from features.registry.rollout_reads import RolloutReads
 from features.registry.runs import Runs
@@ -17,7 +18,18 @@ from features.registry.training_sets import TrainingSets
 from features.registry.upstreams import Readers
 
 
-class Registry(DefinitionVersions, Readers, Runs, Ledger, Checkpoints, Rollouts, RolloutReads, TrainingSets, AuditLog):
+class Registry(
+    DefinitionVersions,
+    Readers,
+    Runs,
+    Ledger,
+    Checkpoints,
+    Rollouts,
+    RolloutReads,
+    TrainingSets,
+    MaintenanceRecords,
+    AuditLog,
+):
     """Definitions, runs, the ledger of intervals, loads, rollouts, manifests and the audit log of one environment.
 
     Every method is one transaction, and safe to call from threads and processes at once.
