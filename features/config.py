@@ -165,6 +165,16 @@ class BackfillSettings(_Section):
         return self
 
 
+class MaintenanceSettings(_Section):
+    """When logs are rewritten and their old files deleted; see docs/maintenance.md."""
+
+    vacuum_hours: int = Field(
+        default=168, ge=1, description="replaced files stay so long for readers that are not recorded as runs"
+    )
+    compact_files: int = Field(default=32, ge=1, description="compact where a log has so many files more than it needs")
+    stuck_hours: int = Field(default=24, ge=1, description="a run elsewhere that has not ended by then counts as stuck")
+
+
 class TrainingSetSettings(_Section):
     """A training set that a DAG extracts on a schedule, through jobs/training_set.py."""
 
@@ -186,6 +196,7 @@ class Settings(_Section):
     spark: SparkSettings = SparkSettings()
     airflow: AirflowSettings = AirflowSettings()
     backfill: BackfillSettings = BackfillSettings()
+    maintenance: MaintenanceSettings = MaintenanceSettings()
     training_sets: dict[str, TrainingSetSettings] = Field(default_factory=dict)
 
     def registry_password(self) -> SecretStr | None:

@@ -15,6 +15,7 @@ from features.core.schedule import cover
 from features.core.times import parse_instant
 from features.core.upstreams import code_hash
 from features.errors import StaleCodeError
+from features.materialization.maintenance.verbs import MaintenanceVerbs
 from features.materialization.quarantine_verbs import Quarantines, QuarantineVerbs
 from features.materialization.rollout import RolloutVerbs, Versions
 from features.materialization.verbs import Ledgered, LedgerVerbs
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from features.materialization.build import Builder
+    from features.materialization.findings.examiner import Examiner
     from features.materialization.load import Loader
+    from features.materialization.maintenance.maintain import Maintainer
     from features.materialization.results import BuildResult, CompactResult, LoadPlan, LoadResult, MaterializeResult
     from features.serving.client import OnlineClient, OnlineOptions
     from features.serving.response import OnlineResponse
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from features.training.retrieval import Retrieval
 
 
-class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs, LedgerVerbs):
+class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs, LedgerVerbs, MaintenanceVerbs):
     """One environment's feature store.
 
     Opening it is cheap: Spark starts with the first verb that needs it, the online store connects likewise. A view is
@@ -261,6 +264,30 @@ class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs, LedgerVerbs):
             session=lambda: self.spark,
             builder=lambda: self._builder,
             loader=lambda: self._loader,
+        )
+
+    @property
+    def _maintainer(self) -> "Maintainer":
+        from features.materialization.maintenance.maintain import Maintainer
+
+        return Maintainer(
+            session=lambda: self.spark,
+            registry=self.registry,
+            warehouse=self._warehouse,
+            settings=self.settings.maintenance,
+        )
+
+    @property
+    def _examiner(self) -> "Examiner":
+        from features.materialization.findings.examiner import Examiner
+
+        return Examiner(
+            registry=self.registry,
+            warehouse=self._warehouse,
+            online=self.online,
+            keyspace=self.settings.online.keyspace,
+            stuck_hours=self.settings.maintenance.stuck_hours,
+            leftovers=self.training_set_leftovers,
         )
 
     def _current(self, reference: str) -> tuple[FeatureView, AppliedView]:

@@ -14,6 +14,7 @@ from features.cli.options import Parser, add_verb, open_store
 from features.cli.running import Answer, explain
 from features.core.sources import BatchSource
 from features.errors import FeatureStoreError, PlatformError, RegistryError, SourceError
+from features.materialization.findings.finding import ERROR, Finding
 
 if TYPE_CHECKING:
     from features.store import FeatureStore
@@ -33,13 +34,21 @@ class Check:
 
 def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
     """Adds doctor."""
-    about = "Check this machine and environment; exit code 1 if there is a problem."
-    add_verb(verbs, "doctor", doctor, about=about, example="features doctor --env prod")
+    about = (
+        "Check this machine and environment: what is missing, and what is wrong with logs, tables, runs and versions, "
+        "each with its fix. Exit code 1 if there is a problem."
+    )
+    parser = add_verb(verbs, "doctor", doctor, about=about, example="features doctor --env prod --fix")
+    parser.add_argument("--fix", action="store_true",
+                        help="record as failed what was killed, and tell of the commits that it left")  # fmt: skip
+    parser.add_argument("--fail-run", action="append", default=[], metavar="RUN",
+                        help="record a run of another machine, which has ended, as failed; repeatable")  # fmt: skip
 
 
 def doctor(args: Namespace) -> Answer:
     """Every check that can be made: those of the environment need its configuration."""
     checks = [_check(name, look) for name, look in _MACHINE.items()]
+    findings: list[Finding] = []
     try:
         store = open_store(args)
     except FeatureStoreError as exc:
@@ -49,12 +58,31 @@ def doctor(args: Namespace) -> Answer:
         checks.append(Check(name="configuration", ok=True, found=f"{args.conf}, environment {settings.env!r}"))
         with store:
             checks += [_check(name, partial(look, store)) for name, look in _ENVIRONMENT.items()]
+            if all(check.ok for check in checks if check.name == "registry"):
+                checks.append(_check("consistency", partial(_consistency, store, args, findings)))
     problems = sum(not check.ok for check in checks)
+    problems += sum(finding.severity == ERROR and not finding.fixed for finding in findings)
     width = max(len(check.name) for check in checks)
     lines = [f"{'ok     ' if c.ok else 'PROBLEM'}  {c.name:<{width}}  {c.found}" for c in checks]
+    lines += [line for finding in findings for line in _tell(finding)]
     lines.append("no problems" if not problems else f"{problems} problem{'s' if problems > 1 else ''}")
-    data = {"problems": problems, "checks": [asdict(check) for check in checks]}
+    data = {
+        "problems": problems,
+        "checks": [asdict(check) for check in checks],
+        "findings": [asdict(finding) for finding in findings],
+    }
     return Answer(text="\n".join(lines), data=data, exit_code=1 if problems else 0)
+
+
+def _consistency(store: "FeatureStore", args: Namespace, findings: list[Finding]) -> str:
+    findings += store.examine(fix=args.fix, dead_runs=args.fail_run)
+    return "registry, logs, tables, runs and versions looked over" + (": see below" if findings else "")
+
+
+def _tell(finding: Finding) -> list[str]:
+    label = "fixed" if finding.fixed else "PROBLEM" if finding.severity == ERROR else finding.severity
+    lines = [f"{label:<7}  {finding.kind}: {finding.where}", f"{'':<9}{finding.what}"]
+    return lines if finding.fixed else [*lines, f"{'':<9}fix: {finding.fix}"]
 
 
 def _check(name: str, look: Callable[[], str]) -> Check:

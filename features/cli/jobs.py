@@ -34,7 +34,7 @@ def run_job(
 
     Args:
         parser: of `job_parser`, with the job's own arguments.
-        work: what the job does with an open store; its figures.
+        work: what the job does with an open store; its figures. `failed` among them, and not 0: exit code 1.
         argv: the arguments; None: of this process.
     """
     words = sys.argv[1:] if argv is None else list(argv)
@@ -51,6 +51,8 @@ def run_job(
         }
         logging.getLogger(f"jobs.{name}").info("done: %s", " ".join(f"{key}={value}" for key, value in told.items()))
         # A job that has done a part of its work tells of both.
-        return Answer(text="", data={"job": name, **figures}, exit_code=1 if "error" in figures else 0)
+        return Answer(
+            text="", data={"job": name, **figures}, exit_code=1 if "error" in figures or figures.get("failed") else 0
+        )
 
     return run(answer, as_json=True, debug="--debug" in words)

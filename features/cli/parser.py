@@ -8,6 +8,7 @@ from features.cli import (
     cassandra,
     definitions,
     doctor,
+    maintain,
     online,
     parity,
     quality,
@@ -42,6 +43,7 @@ def build_parser() -> Parser:
     status.add_verbs(verbs)
     quality.add_verbs(verbs)
     quarantine.add_verbs(verbs)
+    maintain.add_verbs(verbs)
     doctor.add_verbs(verbs)
     trial.add_verbs(verbs)
     backup.add_verbs(verbs)

@@ -2,34 +2,14 @@
 
 import os
 import signal
-import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from features.core.processes import birth_mark as birth_mark
+from features.core.processes import is_running as is_running
+
 _PROC = Path("/proc")
-_BOOT = _PROC / "sys/kernel/random/boot_id"
-
-
-def birth_mark(pid: int) -> str | None:
-    """What tells this process from every other that ever had its pid: when it was started, in which boot.
-
-    Returns:
-        None where no such process exists.
-    """
-    return _look(pid)[1]
-
-
-def is_running(pid: int, mark: str) -> bool:
-    """Whether the process with this mark runs. One that ended, and that nobody waited for yet, does not."""
-    ended, found = _look(pid)
-    if found != mark:
-        return False
-    if ended:
-        # If it is a child of this process, nobody else will.
-        with suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
-    return not ended
 
 
 def send_signal(pid: int, mark: str, number: signal.Signals) -> bool:
@@ -98,24 +78,3 @@ def _link(entry: Path) -> str:
         return os.readlink(entry)
     except OSError:
         return ""
-
-
-def _look(pid: int) -> tuple[bool, str | None]:
-    """Whether the process has ended, and its mark; None where there is none."""
-    if not _PROC.joinpath("self/stat").exists():
-        return _look_by_ps(pid)
-    try:
-        # The name of the program, in brackets, may itself hold brackets and spaces.
-        fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return True, None
-    boot = _BOOT.read_text().strip() if _BOOT.exists() else ""
-    state, started_ticks = fields[0], fields[19]
-    return state in "ZX", f"{boot}:{started_ticks}"
-
-
-def _look_by_ps(pid: int) -> tuple[bool, str | None]:
-    command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    state, _, started = answer.partition(" ")
-    return state.startswith("Z"), started.strip() or None

@@ -21,6 +21,7 @@ from features.engine.transform import check_rows
 from features.errors import FeatureStoreError, RefusedError, StorageError
 from features.materialization.computing import Computed, compute
 from features.materialization.ledger import Told, check_overlap, reconcile, record_commit, tell
+from features.materialization.maintenance.expired import check_not_expired, drop_expired
 from features.materialization.publishing import (
     ATTEMPTS,
     Totals,
@@ -78,7 +79,8 @@ class Builder:
                 of all others the newest.
 
         Raises:
-            IntervalError: the range is reversed, off the schedule, or (without one) overlaps a built range.
+            IntervalError: the range is reversed, off the schedule, past retention, or (without one) overlaps a built
+                range.
             SourceError, TransformError: with the view's name and the cause.
             UpstreamError: a view that this one reads lacks intervals, for now.
             RefusedError: the gate refused an interval, or an imported log has changed in one that was built.
@@ -128,6 +130,7 @@ class _Run:
     def execute(self) -> BuildResult:
         reconcile(self.builder.registry, self.log, self.applied)
         check_overlap(self.builder.registry, self.applied, self.intervals)
+        check_not_expired(self.builder.registry, self.applied, self.intervals)
         name = self.applied.reference
         start, end = self.intervals[0].start, self.intervals[-1].end
         upstreams = open_upstreams(
@@ -198,9 +201,13 @@ class _Run:
         starts = {i.end: self.clock if i.end in reruns else i.end for i in self.intervals}
         nominal = Nominal(starts=starts)
         ends = sorted(starts)
+        # Asked after the snapshot was taken: a retention that it shows is told by then, a later one wins the position.
+        kept_from = self.builder.registry.retained_from(self.applied)
+        accepted = drop_expired(accepted, kept_from)
         if snapshot is None or not reruns or not self.log.may_hold(snapshot, ends):
             return first_rows(accepted, self.applied, nominal)
-        return difference(accepted, logged_rows(self.log, snapshot, ends), self.applied, nominal)
+        logged = drop_expired(logged_rows(self.log, snapshot, ends), kept_from)
+        return difference(accepted, logged, self.applied, nominal)
 
     def _tell(
         self,

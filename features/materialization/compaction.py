@@ -1,6 +1,7 @@
 """Compaction: a log's many small files, one or more a day, as few that are sorted by key and time."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from features.materialization.ledger import Told, reconcile, record_commit
 from features.materialization.results import CompactResult
 from features.registry import Registry
 from features.stores.delta import CREATED, EVENT, INTERVAL, SEQ, Commit, FeatureLog, Snapshot
+from features.stores.log_files import LogFile
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -73,8 +75,7 @@ class Compactor:
             if snapshot is None:
                 return CompactResult(files_before=0, files_after=0, delta_version=None), None
             before = log.files(snapshot).files
-            rows = sum(file.rows or 0 for file in before)
-            wanted = max(1, -(-rows // _ROWS_PER_FILE))
+            wanted = wanted_files(before)
             if len(before) < wanted * _WORTH_IT:
                 same = CompactResult(files_before=len(before), files_after=len(before), delta_version=snapshot.version)
                 return same, None
@@ -101,6 +102,11 @@ class Compactor:
         raise StorageError(
             f"builds of {applied.reference} committed first, {_ATTEMPTS} times in a row; compact it when none runs"
         )
+
+
+def wanted_files(files: Sequence[LogFile]) -> int:
+    """How many files the rows of these make."""
+    return max(1, -(-sum(file.rows or 0 for file in files) // _ROWS_PER_FILE))
 
 
 def _sorted(log: FeatureLog, snapshot: Snapshot, applied: AppliedView, files: int) -> "DataFrame":

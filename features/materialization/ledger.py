@@ -15,7 +15,7 @@ from features.core.times import from_micros, to_micros
 from features.errors import IntervalError
 from features.materialization.readers import mark_behind, mark_readers
 from features.registry import IntervalOutcome, Registry
-from features.stores.delta import Commit, FeatureLog
+from features.stores.delta import Commit, LogState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +44,7 @@ class Told:
     def record(
         self,
         registry: Registry,
-        log: FeatureLog,
+        log: LogState,
         view: AppliedView,
         run_id: str,
         *,
@@ -113,10 +113,13 @@ def tell(
     )
 
 
-def reconcile(registry: Registry, log: FeatureLog, view: AppliedView) -> None:
-    """Tell the registry of the commits that killed runs left untold."""
-    known = registry.position_at(view, datetime.max.replace(tzinfo=UTC))
-    snapshot = log.snapshot()
+def reconcile(registry: Registry, log: LogState, view: AppliedView) -> None:
+    """Tell the registry of the commits that killed runs left untold.
+
+    Raises: StorageError: the log cannot be read, or lacks commits that the registry knows.
+    """
+    known = known_position(registry, view)
+    snapshot = log.snapshot(at_least=known)
     if snapshot is None or snapshot.position <= known:
         return
     for commit in reversed(log.commits(after=known)):
@@ -129,6 +132,11 @@ def reconcile(registry: Registry, log: FeatureLog, view: AppliedView) -> None:
         )
         told.record(registry, log, view, commit.run_id, position=commit.position, version=commit.version)
         record_commit(registry, view, commit)
+
+
+def known_position(registry: Registry, view: AppliedView) -> int:
+    """The greatest position of a log that the registry knows a commit of; 0: none."""
+    return registry.position_at(view, datetime.max.replace(tzinfo=UTC))
 
 
 def record_commit(registry: Registry, view: AppliedView, commit: Commit) -> None:

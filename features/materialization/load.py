@@ -15,6 +15,7 @@ from features.core.applied import AppliedView
 from features.engine.latest import Latest, plan_latest
 from features.engine.progress import progress
 from features.errors import FeatureStoreError, OnlineStoreError, StorageError
+from features.materialization.ledger import known_position
 from features.materialization.load_checks import verify
 from features.materialization.results import LoadPlan, LoadResult
 from features.registry import Registry
@@ -108,7 +109,8 @@ class Loader:
 
     def _load(self, applied: AppliedView, *, full: bool, path: str | None) -> tuple[LoadResult, int | None]:
         log = FeatureLog(self.spark, self.warehouse, applied)
-        snapshot = log.snapshot()
+        known = known_position(self.registry, applied)
+        snapshot = log.snapshot(at_least=known)
         self._require_table(applied)
         if snapshot is None:
             return LoadResult(rows=0, deleted=0, delta_version=None), None

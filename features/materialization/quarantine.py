@@ -18,6 +18,7 @@ from features.engine.changes import Nominal, difference, first_rows
 from features.engine.session import persisted
 from features.errors import FeatureStoreError, RefusedError, StorageError
 from features.materialization.ledger import Told, reconcile, record_commit
+from features.materialization.maintenance.expired import drop_expired
 from features.materialization.publishing import (
     ATTEMPTS,
     Totals,
@@ -199,6 +200,7 @@ class _Release:
 
     def _changes(self, released: "DataFrame", snapshot: Snapshot | None, ends: Sequence[datetime]) -> "DataFrame":
         nominal = Nominal(starts=dict.fromkeys(ends[:1], self.clock))
+        released = drop_expired(released, self.releaser.registry.retained_from(self.view))
         if snapshot is None:
             return first_rows(released, self.view, nominal)
         identity = [*self.view.join_keys, EVENT, INTERVAL]

@@ -9,7 +9,7 @@ from features.core.schedule import Interval
 from features.core.times import MICROSECOND, from_micros, later
 from features.core.upstreams import view_sources
 from features.registry import Registry
-from features.stores.delta import FeatureLog
+from features.stores.delta import LogState
 
 
 def mark_readers(registry: Registry, view: AppliedView, ends: Iterable[datetime]) -> None:
@@ -28,9 +28,7 @@ def mark_readers(registry: Registry, view: AppliedView, ends: Iterable[datetime]
     registry.mark_all_stale(ranges)
 
 
-def mark_behind(
-    registry: Registry, log: FeatureLog, view: AppliedView, span: Interval, reads: Mapping[str, int]
-) -> None:
+def mark_behind(registry: Registry, log: LogState, view: AppliedView, span: Interval, reads: Mapping[str, int]) -> None:
     """Mark those intervals of a run as stale that rows were meant for which the run has not read.
 
     They were appended to what it read after the commit that it read: while it ran, or since it was told to read an

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from features.core.processes import ProcessId
 from features.core.rollout import ViewRollout
 from features.core.rollout_counts import ShadowCount
 from features.core.schedule import Interval
@@ -23,6 +24,7 @@ class Run:
     position, delta_version, committed_at: of the commit that it made, or was loaded; None where there was none.
     upstreams: the Delta version that it read of each view that its view reads, by `name@version`; None: nothing was
     committed there yet.
+    process: that it is of; None: an earlier release started it.
     """
 
     run_id: str
@@ -40,6 +42,7 @@ class Run:
     committed_at: datetime | None
     counts: Mapping[str, int]
     upstreams: Mapping[str, int | None] = field(default_factory=dict)
+    process: ProcessId | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,6 +13,7 @@ from features.registry.database import Database
 from features.registry.definitions import DefinitionVersions
 from features.registry.dump import Dumps
 from features.registry.ledger import Ledger
+from features.registry.maintenance import MaintenanceRecords
 from features.registry.migration import newest
 from features.registry.rollout import Rollouts
 from features.registry.rollout_reads import RolloutReads
@@ -30,6 +31,7 @@ class Registry(
     Rollouts,
     RolloutReads,
     TrainingSets,
+    MaintenanceRecords,
     AuditLog,
     Costs,
     Dumps,

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from features.core.applied import AppliedView
+from features.core.processes import ProcessId
 from features.errors import NotFoundError, RegistryError, UsageError
 from features.registry.audit import Part
 from features.registry.clock import utc_now
@@ -45,6 +46,7 @@ class Runs(Part):
                     status="running",
                     message="",
                     counts={},
+                    process=str(ProcessId.own()),
                 )
             )
         return run_id
@@ -111,7 +113,7 @@ class Runs(Part):
             .limit(limit)
         )
         with self._database.read() as connection:
-            return tuple(_run(row) for row in connection.execute(query))
+            return tuple(run_of(row) for row in connection.execute(query))
 
     def judged_runs(self, view: AppliedView, *, run_id: str = "", limit: int = 20) -> tuple[Run, ...]:
         """The latest runs on a view version of which the gate has said something, newest first.
@@ -130,7 +132,7 @@ class Runs(Part):
             .limit(limit)
         )
         with self._database.read() as connection:
-            return tuple(_run(row) for row in connection.execute(query))
+            return tuple(run_of(row) for row in connection.execute(query))
 
     def record_commit(
         self, view: AppliedView, *, position: int, delta_version: int, committed_at: datetime, run_id: str
@@ -217,7 +219,8 @@ def _commit(row: Row[Any]) -> Commit:
     )
 
 
-def _run(row: Row[Any]) -> Run:
+def run_of(row: Row[Any]) -> Run:
+    """The run that a row holds."""
     return Run(
         run_id=row.run_id,
         kind=row.kind,
@@ -234,4 +237,5 @@ def _run(row: Row[Any]) -> Run:
         committed_at=row.committed_at,
         counts=row.counts,
         upstreams=row.upstreams or {},
+        process=None if row.process is None else ProcessId.parse(row.process),
     )

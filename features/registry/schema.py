@@ -92,6 +92,7 @@ runs = Table(
     Column("committed_at", Instant),
     Column("counts", Json, nullable=False),
     Column("upstreams", Json),
+    Column("process", Text),
 )
 
 ledger = Table(

@@ -125,6 +125,15 @@ class OnlineStore(Protocol):
     def exists(self, view: AppliedView) -> bool:
         """Whether the table of a view version is there. Raises: OnlineStoreError: the store cannot be reached."""
 
+    def tables(self) -> tuple[str, ...]:
+        """The names of all tables that are there. Raises: OnlineStoreError: the store cannot be reached."""
+
+    def server_version(self) -> str | None:
+        """The version of the store's server, such as "5.0.4"; None: it has no server.
+
+        Raises: OnlineStoreError: the store cannot be reached.
+        """
+
     def drop(self, view: AppliedView) -> bool:
         """Remove the table of a view version with all its rows; whether it was there.
 

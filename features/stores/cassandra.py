@@ -10,7 +10,7 @@ from features.config import OnlineSettings
 from features.core.applied import AppliedView
 from features.stores.base import LoadSize, OnlineStore, Read, ReadAnswer, WinnerRows, WritePath, Written
 from features.stores.cassandra_read import CassandraReader
-from features.stores.cassandra_schema import drop_table, ensure_table
+from features.stores.cassandra_schema import drop_table, ensure_table, find_release, list_tables
 from features.stores.cassandra_session import VENDOR_ERRORS, connect, explain
 from features.stores.cassandra_topology import DriverTopology
 from features.stores.opening import online_target
@@ -54,6 +54,22 @@ class CassandraStore(OnlineStore):
     def exists(self, view: AppliedView) -> bool:
         """Whether the view's table is there. Raises: OnlineStoreError: Cassandra cannot be reached."""
         return self._loads.exists(view)
+
+    def tables(self) -> tuple[str, ...]:
+        """The names of the keyspace's tables. Raises: OnlineStoreError: Cassandra cannot be reached."""
+        session = self._connected()
+        try:
+            return list_tables(session, self._settings)
+        except VENDOR_ERRORS as exc:
+            raise explain(exc, self._settings) from exc
+
+    def server_version(self) -> str | None:
+        """The release of a node. Raises: OnlineStoreError: Cassandra cannot be reached."""
+        session = self._connected()
+        try:
+            return find_release(session)
+        except VENDOR_ERRORS as exc:
+            raise explain(exc, self._settings) from exc
 
     def drop(self, view: AppliedView) -> bool:
         """Drop the view's table; whether it was there. Raises: OnlineStoreError: Cassandra cannot be reached."""

@@ -64,6 +64,18 @@ def drop_table(session: Session, settings: OnlineSettings, view: AppliedView) ->
     return is_there
 
 
+def list_tables(session: Session, settings: OnlineSettings) -> tuple[str, ...]:
+    """The names of the keyspace's tables. Raises: the driver's errors."""
+    rows = ask(session, "SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s", (settings.keyspace,))
+    return tuple(name for (name,) in rows)
+
+
+def find_release(session: Session) -> str:
+    """The release of the node that answers. Raises: the driver's errors."""
+    (release,) = ask(session, "SELECT release_version FROM system.local", ()).one()
+    return str(release)
+
+
 def _change(session: Session, statement: str) -> None:
     """Change the schema, and return once the live nodes know of it.
 

@@ -16,7 +16,7 @@ from features.core.dtypes import DType
 from features.core.times import to_micros
 from features.errors import StorageError
 from features.stores.filesystems import native_uri
-from features.stores.log_files import LogFiles, list_files
+from features.stores.log_files import REMOVES, LogFiles, list_files
 from features.stores.spark_errors import first_line, is_lost_race, spark_errors
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ _HISTORY = 8
 ROW_GROUP_SETTING = "parquet.block.row.count.limit"
 ROWS_PER_GROUP = 16_384
 COMPRESSION = "snappy"
+_ONE_FILE_A_TASK = str(1 << 30)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,18 +58,17 @@ class Commit:
     note: Mapping[str, Any]
 
 
-class FeatureLog:
-    """The log of one view version: join keys, event_timestamp, created_timestamp, _op, _seq, _interval, features."""
+class LogState:
+    """What is told of a log without Spark: its newest version, its files, its commits."""
 
-    def __init__(self, spark: "SparkSession", warehouse: str, view: AppliedView) -> None:
-        self._spark = spark
+    def __init__(self, warehouse: str, view: AppliedView) -> None:
         self._warehouse = warehouse
         self._view = view
         self.path = f"{warehouse.rstrip('/')}/{view.log_path}"
 
-    def beside(self, view: AppliedView) -> "FeatureLog":
+    def beside(self, view: AppliedView) -> "LogState":
         """The log of another view version in the same warehouse."""
-        return FeatureLog(self._spark, self._warehouse, view)
+        return LogState(self._warehouse, view)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -79,30 +79,23 @@ class FeatureLog:
     def _own_columns(self) -> tuple[str, ...]:
         return (*self._view.join_keys, EVENT, CREATED, OP, SEQ, INTERVAL)
 
-    def _has_statistics(self, key: str) -> bool:
-        dtype = self._view.join_keys[key]
-        return dtype not in (DType.BOOL, DType.BYTES)
+    def snapshot(self, *, at_least: int = 0) -> Snapshot | None:
+        """The newest version, or None before the first commit.
 
-    def snapshot(self) -> Snapshot | None:
-        """The newest version, or None before the first commit. Raises: StorageError: the table cannot be read."""
+        Args:
+            at_least: a position that is known to have been committed, asked of the registry before this.
+
+        Raises: StorageError: the table cannot be read, or ends before that position.
+        """
         table = self._open()
-        if table is None:
-            return None
-        return Snapshot(version=table.version(), position=table.transaction_version(self._view.reference) or 0)
-
-    def read(self, snapshot: Snapshot, *, position: int | None = None) -> "DataFrame":
-        """The rows of a snapshot, up to a position (None: all). Later writes and compaction do not change it."""
-        from pyspark.sql import functions as F
-
-        frame = self._spark.read.format("delta").option("versionAsOf", snapshot.version).load(self.path)
-        return frame if position is None else frame.where(F.col(SEQ) <= position)
-
-    def empty(self) -> "DataFrame":
-        """A frame of the log's columns, without rows: what a view holds before its first commit."""
-        types = {EVENT: "timestamp", CREATED: "timestamp", OP: "string", SEQ: "bigint", INTERVAL: "timestamp"}
-        types |= {key: dtype.spark for key, dtype in self._view.join_keys.items()}
-        types |= {f.name: f.dtype.spark for f in self._view.features}
-        return self._spark.createDataFrame([], ", ".join(f"`{name}` {types[name]}" for name in self.columns))
+        position = 0 if table is None else table.transaction_version(self._view.reference) or 0
+        if position < at_least:
+            raise StorageError(
+                f"the log of {self._view.reference} at {self.path} ends at position {position}, but the registry knows "
+                f"commits up to {at_least}: the log is gone, or an older copy of it was put in its place; restore the "
+                "log, or the registry and all logs from one backup"
+            )
+        return None if table is None else Snapshot(version=table.version(), position=position)
 
     def may_hold(self, snapshot: Snapshot, intervals: Sequence[datetime]) -> bool:
         """Whether any file of the snapshot can hold rows of these intervals (their ends), by its statistics alone."""
@@ -113,71 +106,6 @@ class FeatureLog:
     def files(self, snapshot: Snapshot) -> LogFiles:
         """The data files of a snapshot, with what Delta's statistics say of them. Raises: StorageError."""
         return list_files(self.path, self._own_columns, version=snapshot.version)
-
-    def append(self, rows: "DataFrame", *, position: int, run_id: str, note: Mapping[str, Any]) -> Commit | None:
-        """Append rows as the commit of a position, or None where another run has taken it: read again and compare.
-
-        Args:
-            rows: the log's columns; `_seq` is set here.
-            position: the last position of the snapshot that the rows were compared against, plus one.
-            run_id, note: told in the commit's metadata.
-
-        Raises: StorageError: the table cannot be written.
-        """
-        from pyspark.sql import functions as F
-
-        numbered = rows.withColumn(SEQ, F.lit(position).cast("bigint"))
-        return self._commit_as(numbered, "append", position=position, run_id=run_id, note=note)
-
-    def rewrite(self, rows: "DataFrame", *, position: int, run_id: str, note: Mapping[str, Any]) -> Commit | None:
-        """Replace all files by others of the same rows, as the commit of a position that brings no rows of its own.
-
-        Delta is told that no data changed. None where another run has taken the position: read again and rewrite.
-
-        Args:
-            rows: all rows of the snapshot whose last position is the one before; `_seq` is kept.
-
-        Raises: StorageError: the table cannot be written.
-        """
-        return self._commit_as(rows, "overwrite", position=position, run_id=run_id, note=note)
-
-    def restore(self, version: int) -> None:
-        """Make the rows of an earlier version the newest ones. Raises: StorageError: the table cannot be written."""
-        try:
-            self._spark.sql(f"RESTORE TABLE delta.`{self.path}` TO VERSION AS OF {version}")
-        except spark_errors() as exc:
-            raise StorageError(
-                f"cannot restore {self._view.reference} at {self.path} to version {version}: {first_line(exc)}"
-            ) from exc
-
-    def _commit_as(
-        self, rows: "DataFrame", mode: str, *, position: int, run_id: str, note: Mapping[str, Any]
-    ) -> Commit | None:
-        metadata = {"run_id": run_id, "position": position, "view": self._view.reference, "note": note}
-        # Delta keeps no statistics of these types, and refuses a table that asks for them.
-        counted = [c for c in self._own_columns if c not in self._view.join_keys or self._has_statistics(c)]
-        writer = (
-            rows.select(*self.columns)
-            .write.format("delta")
-            .mode(mode)
-            .option("txnAppId", self._view.reference)
-            .option("txnVersion", position)
-            .option("userMetadata", json.dumps(metadata))
-            .option("delta.dataSkippingStatsColumns", ",".join(counted))
-            .option("compression", COMPRESSION)
-        )
-        if mode == "overwrite":
-            writer = writer.option("dataChange", "false")
-        try:
-            writer.save(self.path)
-        except spark_errors() as exc:
-            if is_lost_race(exc):
-                return None
-            raise StorageError(
-                f"cannot write the log of {self._view.reference} at {self.path}: {first_line(exc)}"
-            ) from exc
-        commit = next((c for c in self.commits(after=position - 1) if c.position == position), None)
-        return commit if commit is not None and commit.run_id == run_id else None
 
     def commits(self, *, after: int = 0) -> list[Commit]:
         """The commits behind a position that Delta's history still tells of, newest first."""
@@ -219,6 +147,155 @@ class FeatureLog:
             raise StorageError(
                 f"cannot read the log of {self._view.reference} at {self.path}: {first_line(exc)}"
             ) from exc
+
+
+class FeatureLog(LogState):
+    """The log of one view version: join keys, event_timestamp, created_timestamp, _op, _seq, _interval, features."""
+
+    def __init__(self, spark: "SparkSession", warehouse: str, view: AppliedView) -> None:
+        super().__init__(warehouse, view)
+        self._spark = spark
+
+    def beside(self, view: AppliedView) -> "FeatureLog":
+        """The log of another view version in the same warehouse."""
+        return FeatureLog(self._spark, self._warehouse, view)
+
+    def _has_statistics(self, key: str) -> bool:
+        dtype = self._view.join_keys[key]
+        return dtype not in (DType.BOOL, DType.BYTES)
+
+    def read(self, snapshot: Snapshot, *, position: int | None = None) -> "DataFrame":
+        """The rows of a snapshot, up to a position (None: all). Later writes and compaction do not change it."""
+        from pyspark.sql import functions as F
+
+        frame = self._spark.read.format("delta").option("versionAsOf", snapshot.version).load(self.path)
+        return frame if position is None else frame.where(F.col(SEQ) <= position)
+
+    def empty(self) -> "DataFrame":
+        """A frame of the log's columns, without rows: what a view holds before its first commit."""
+        types = {EVENT: "timestamp", CREATED: "timestamp", OP: "string", SEQ: "bigint", INTERVAL: "timestamp"}
+        types |= {key: dtype.spark for key, dtype in self._view.join_keys.items()}
+        types |= {f.name: f.dtype.spark for f in self._view.features}
+        return self._spark.createDataFrame([], ", ".join(f"`{name}` {types[name]}" for name in self.columns))
+
+    def append(self, rows: "DataFrame", *, position: int, run_id: str, note: Mapping[str, Any]) -> Commit | None:
+        """Append rows as the commit of a position, or None where another run has taken it: read again and compare.
+
+        Args:
+            rows: the log's columns; `_seq` is set here.
+            position: the last position of the snapshot that the rows were compared against, plus one.
+            run_id, note: told in the commit's metadata.
+
+        Raises: StorageError: the table cannot be written.
+        """
+        from pyspark.sql import functions as F
+
+        numbered = rows.withColumn(SEQ, F.lit(position).cast("bigint"))
+        return self._commit_as(numbered, "append", position=position, run_id=run_id, note=note)
+
+    def rewrite(self, rows: "DataFrame", *, position: int, run_id: str, note: Mapping[str, Any]) -> Commit | None:
+        """Replace all files by others of the same rows, as the commit of a position that brings no rows of its own.
+
+        Delta is told that no data changed. None where another run has taken the position: read again and rewrite.
+
+        Args:
+            rows: all rows of the snapshot whose last position is the one before; `_seq` is kept.
+
+        Raises: StorageError: the table cannot be written.
+        """
+        return self._commit_as(rows, "overwrite", position=position, run_id=run_id, note=note)
+
+    def remove(
+        self, condition: str, *, position: int, run_id: str, note: Mapping[str, Any], reason: str
+    ) -> Commit | None:
+        """Remove the rows that meet a condition, as the commit of a position that brings no rows; others keep theirs.
+
+        Only files with such rows are rewritten. The commit is tagged with the reason: a reader that pinned an older
+        version must not take the files of a newer one for its own, see `find_removal`.
+
+        Args:
+            condition: SQL over the log's own columns, which some row of the snapshot meets.
+            position: the last position of that snapshot, plus one.
+            reason: "retention", say.
+
+        Returns: None where another run has taken the position: read again.
+
+        Raises: StorageError: the table cannot be written.
+        """
+        metadata = {"run_id": run_id, "position": position, "view": self._view.reference, "note": note, REMOVES: reason}
+        session = self._isolated(
+            {
+                "spark.databricks.delta.write.txnAppId": self._view.reference,
+                "spark.databricks.delta.write.txnVersion": str(position),
+                "spark.databricks.delta.commitInfo.userMetadata": json.dumps(metadata),
+                # A file to a task: what is left of it keeps its order, and stays apart from what is left of others.
+                "spark.sql.files.openCostInBytes": _ONE_FILE_A_TASK,
+                "spark.sql.files.maxPartitionBytes": _ONE_FILE_A_TASK,
+            }
+        )
+        try:
+            session.sql(f"DELETE FROM delta.`{self.path}` WHERE {condition}")
+        except spark_errors() as exc:
+            if is_lost_race(exc):
+                return None
+            raise StorageError(
+                f"cannot remove rows of {self._view.reference} at {self.path}: {first_line(exc)}"
+            ) from exc
+        return self._own_commit(position, run_id)
+
+    def _isolated(self, conf: Mapping[str, str]) -> "SparkSession":
+        """A session with settings of its own: a statement has no options, and other work must not see these."""
+        session = self._spark.newSession()
+        # What a new session of the same Spark does not take over.
+        for name in ("spark.sql.session.timeZone", "spark.sql.parquet.outputTimestampType", ROW_GROUP_SETTING):
+            value = self._spark.conf.get(name, None)
+            if value is not None:
+                session.conf.set(name, value)
+        for name, value in conf.items():
+            session.conf.set(name, value)
+        return session
+
+    def restore(self, version: int) -> None:
+        """Make the rows of an earlier version the newest ones. Raises: StorageError: the table cannot be written."""
+        try:
+            self._spark.sql(f"RESTORE TABLE delta.`{self.path}` TO VERSION AS OF {version}")
+        except spark_errors() as exc:
+            raise StorageError(
+                f"cannot restore {self._view.reference} at {self.path} to version {version}: {first_line(exc)}"
+            ) from exc
+
+    def _commit_as(
+        self, rows: "DataFrame", mode: str, *, position: int, run_id: str, note: Mapping[str, Any]
+    ) -> Commit | None:
+        metadata = {"run_id": run_id, "position": position, "view": self._view.reference, "note": note}
+        # Delta keeps no statistics of these types, and refuses a table that asks for them.
+        counted = [c for c in self._own_columns if c not in self._view.join_keys or self._has_statistics(c)]
+        writer = (
+            rows.select(*self.columns)
+            .write.format("delta")
+            .mode(mode)
+            .option("txnAppId", self._view.reference)
+            .option("txnVersion", position)
+            .option("userMetadata", json.dumps(metadata))
+            .option("delta.dataSkippingStatsColumns", ",".join(counted))
+            .option("compression", COMPRESSION)
+        )
+        if mode == "overwrite":
+            writer = writer.option("dataChange", "false")
+        try:
+            writer.save(self.path)
+        except spark_errors() as exc:
+            if is_lost_race(exc):
+                return None
+            raise StorageError(
+                f"cannot write the log of {self._view.reference} at {self.path}: {first_line(exc)}"
+            ) from exc
+        return self._own_commit(position, run_id)
+
+    def _own_commit(self, position: int, run_id: str) -> Commit | None:
+        """The commit of a position, where it is this run's."""
+        commit = next((c for c in self.commits(after=position - 1) if c.position == position), None)
+        return commit if commit is not None and commit.run_id == run_id else None
 
 
 def micros_literal(instant: datetime) -> "Column":

@@ -1,12 +1,13 @@
-"""The data files of a log at one Delta version, with what Delta's statistics say of them."""
+"""The data files of a log at one Delta version, with what Delta's statistics say of them; and which rows went since."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from features.errors import StorageError
-from features.stores.filesystems import is_native, native_uri
+from features.stores.filesystems import OpenFolder, is_native, native_uri
 from features.stores.spark_errors import first_line
 
 if TYPE_CHECKING:
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 # Delta cuts timestamps in statistics to milliseconds, the maximum too. In microseconds.
 _SLACK = 1_000
+
+# Where a commit's metadata says that it removed rows, and why.
+REMOVES = "removes"
+_REMOVING = frozenset({"DELETE", "UPDATE", "MERGE", "TRUNCATE"})
 
 # What a table may ask of its readers that reading its Parquet files alone does not do.
 _NOT_PLAIN = {"deletionVectors": "deletion vectors", "columnMapping": "column mapping", "typeWidening": "widened types"}
@@ -94,6 +99,48 @@ def list_files(path: str, columns: Sequence[str], *, version: int | None = None)
         asked.append(_NOT_PLAIN["columnMapping"])
     obstacle = f"the table uses {' and '.join(asked)}" if asked else None
     return LogFiles(version=table.version(), files=files, obstacle=obstacle)
+
+
+def find_removal(path: str, *, after: int) -> str | None:
+    """What removed rows from a table behind a Delta version, such as "retention"; None: nothing did.
+
+    Compaction replaces files, not rows: up to a position, later files then say what those of the version said.
+
+    Raises: StorageError: the table cannot be read.
+    """
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+
+    folder = OpenFolder.open(path)
+    try:
+        newest = DeltaTable(native_uri(path)).version()
+        # Commit by commit: of the history that Delta tells, a far store is asked for more than these.
+        names = [f"{folder.inner}/_delta_log/{version:020}.json" for version in range(after + 1, newest + 1)]
+        commits = list(folder.each(lambda name: _read_text(folder, name), names))
+    except (DeltaError, OSError) as exc:
+        raise StorageError(f"cannot read the log at {path}: {first_line(exc)}") from exc
+    for text in commits:
+        actions = (json.loads(line) for line in text.splitlines())
+        entry: Mapping[str, Any] = next((a["commitInfo"] for a in actions if "commitInfo" in a), {})
+        reason = _metadata(entry).get(REMOVES)
+        if reason is not None:
+            return str(reason)
+        if entry.get("operation") in _REMOVING:
+            return f"a {entry['operation']} statement"
+    return None
+
+
+def _read_text(folder: OpenFolder, name: str) -> str:
+    with folder.filesystem.open_input_stream(name) as stream:
+        return bytes(stream.read()).decode()
+
+
+def _metadata(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        found = json.loads(entry.get("userMetadata") or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, Mapping) else {}
 
 
 def _values(column: "pa.ChunkedArray", *, slack: int) -> list[Any]:

@@ -97,6 +97,15 @@ class MemoryStore(OnlineStore):
         with self._lock:
             return view.online_table in self._tables
 
+    def tables(self) -> tuple[str, ...]:
+        """The names of all tables."""
+        with self._lock:
+            return tuple(self._tables)
+
+    def server_version(self) -> str | None:
+        """None: it has no server."""
+        return None
+
     def drop(self, view: AppliedView) -> bool:
         """Remove the view's table; whether it was there."""
         with self._lock:

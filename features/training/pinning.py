@@ -1,19 +1,22 @@
 """Pinning views: which position of each log a request reads, today or as of an earlier moment or Delta version."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from features.core.applied import AppliedView, Selection
-from features.core.times import format_instant, parse_instant
+from features.core.times import duration_micros, format_instant, parse_instant, to_micros
 from features.engine.as_of import Pin
-from features.errors import NotFoundError, StorageError, UsageError
+from features.errors import NotFoundError, UsageError
 from features.registry import Registry
 from features.stores.delta import FeatureLog
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+logger = logging.getLogger(__name__)
 
 # A moment, or the Delta version of the one view that is read, or of each by name; None: the newest.
 AsOfPoint = datetime | str | int | Mapping[str, int] | None
@@ -63,15 +66,8 @@ class Pinner:
     def _pin(self, selection: Selection, *, moment: datetime | None, version: int | None) -> Pin:
         view = selection.view
         log = FeatureLog(self.spark, self.warehouse, view)
-        snapshot = log.snapshot()
-        if snapshot is None and (lost := self.registry.commits(view)):
-            # Looked for once more: its first commit may just have been made. Without a log all values would be null.
-            snapshot = log.snapshot()
-            if snapshot is None:
-                raise StorageError(
-                    f"the log of {view.reference} is gone: the registry knows {len(lost)} commits of it, but "
-                    f"{log.path} holds none; restore the log"
-                )
+        # Without its log, or from an older copy of it, values would be null that are known.
+        snapshot = log.snapshot(at_least=self.registry.position_at(view, datetime.max.replace(tzinfo=UTC)))
         position = snapshot.position if snapshot is not None else 0
         if moment is not None or version is not None:
             self.reconcile(self.registry, log, view)
@@ -84,7 +80,27 @@ class Pinner:
                 raise UsageError(f"as_of: the log of {view.reference} has {held}, not {version}")
             commits = self.registry.commits(view)
             position = max((c.position for c in commits if c.delta_version <= version), default=0)
-        return Pin(selection=selection, log=log, snapshot=snapshot, position=position)
+        kept_from = self.registry.retained_from(view)
+        return Pin(selection=selection, log=log, snapshot=snapshot, position=position, kept_from=kept_from)
+
+
+def warn_of_retention(pins: Sequence[Pin], first: int | None, *, looks_back: bool = True) -> None:
+    """Log a warning for each view whose rows may have been there for a reader, and are gone by its retention.
+
+    Args:
+        first: the earliest time that is read at, or event that is read, microseconds; None: nothing is.
+        looks_back: whether it is a time that is read at: then events of a lookback before it are read too.
+    """
+    for pin in pins:
+        view = pin.selection.view
+        if pin.kept_from is None or first is None:
+            continue
+        reach = duration_micros(view.lookback) if looks_back and view.lookback is not None else 0
+        if first - reach < to_micros(pin.kept_from):
+            logger.warning(
+                "rows may be missing: retention has removed earlier events, save those that held sets need",
+                extra={"view": view.reference, "before": format_instant(pin.kept_from)},
+            )
 
 
 def parse_as_of(as_of: AsOfPoint) -> datetime | int | Mapping[str, int] | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from features.core.applied import AppliedView, Selection
 from features.core.discovery import Definitions
 from features.core.request import compile_request
-from features.core.times import format_instant, parse_instant
+from features.core.times import format_instant, parse_instant, to_micros
 from features.engine.spine import full_frame, read_spine
 from features.errors import IntervalError, NotFoundError, SpineError, StorageError, UsageError
 from features.registry import Registry, StoredManifest
@@ -17,7 +17,7 @@ from features.stores.delta import EVENT, FeatureLog, micros_literal
 from features.training.asked import Asked
 from features.training.feature_rows import FeatureRows, visible_keys
 from features.training.on_demand import Derivation, check_request_columns
-from features.training.pinning import AsOfPoint, Pinner, as_of_json
+from features.training.pinning import AsOfPoint, Pinner, as_of_json, warn_of_retention
 from features.training.rebuilding import Rebuilder
 from features.training.saved import Saver
 from features.training.training_set import TrainingSet
@@ -53,6 +53,7 @@ class Retrieval:
             frame = full_frame(self._spark, spine, compiled.join_keys, names=tuple(compiled.request_columns))
             check_request_columns(dict(frame.dtypes), compiled)
         pins = self._pinner.pin(compiled.selections, as_of)
+        warn_of_retention(pins, spine.survey.first)
         return TrainingSet(spark=self._spark, spine=spine, pins=pins, asked=asked, saver=self._saver)
 
     def latest(self, asked: Asked, at: datetime | str | None, as_of: AsOfPoint) -> TrainingSet:
@@ -65,6 +66,7 @@ class Retrieval:
         if missing:
             raise UsageError(f"on-demand features read {missing} of a request, and there is none; give a spine")
         pins = self._pinner.pin(compiled.selections, as_of)
+        warn_of_retention(pins, to_micros(moment))
         frame = _all_keys(pins, moment, asked.known_at)
         try:
             spine = read_spine(self._spark, frame, keys=compiled.join_keys, columns=compiled.columns)
@@ -86,6 +88,7 @@ class Retrieval:
         if asked.compiled.computed or len(selections) != 1:
             raise UsageError("rows are those of one feature view; name one that is stored")
         pins = self._pinner.pin(selections, as_of)
+        warn_of_retention(pins, to_micros(since), looks_back=False)
         return FeatureRows(
             spark=self._spark, pins=pins, asked=asked, start=since, end=until, at=moment, saver=self._saver
         )

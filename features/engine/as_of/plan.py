@@ -207,6 +207,7 @@ def _to_read(request: AsOf, files: Sequence[LogFile], survey: Survey) -> LogToRe
     log = LogToRead(
         reference=view.reference,
         table=pin.log.path,
+        version=0 if pin.snapshot is None else pin.snapshot.version,
         files=(),
         position=pin.position,
         keys=tuple(view.join_keys.items()),

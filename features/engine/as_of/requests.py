@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from features.core.applied import Selection
@@ -17,12 +18,16 @@ NOT_FOUND, EXPIRED, FOUND = 0, 1, 2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pin:
-    """Where a view is read: a Delta version, and a log position up to which rows count. No snapshot: no rows yet."""
+    """Where a view is read: a Delta version, and a log position up to which rows count. No snapshot: no rows yet.
+
+    kept_from: rows of earlier events may be gone, by retention, save those that held sets need; None: none are.
+    """
 
     selection: Selection
     log: FeatureLog
     snapshot: Snapshot | None
     position: int
+    kept_from: datetime | None = None
 
     def rows(self) -> "DataFrame":
         """The rows of the log that count."""

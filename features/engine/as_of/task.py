@@ -18,7 +18,7 @@ from features.engine.as_of.rounds import LogRows, Winners, exceeds
 from features.engine.as_of.spine_index import SpineIndex
 from features.errors import SpineError, StorageError
 from features.stores.delta import EVENT
-from features.stores.log_files import LogFile, list_files
+from features.stores.log_files import LogFile, find_removal, list_files
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,12 +38,14 @@ _ATTEMPTS = 3
 class LogToRead:
     """One view, as a task needs to know it.
 
-    table: the log's Delta table. files: those of the pinned version that can matter. columns: of the answer, one for
-    each of `features`. lookback: microseconds, None: no limit. others: as AsOf has them.
+    table: the log's Delta table. version: the one that is pinned. files: those of it that can matter.
+    columns: of the answer, one for each of `features`. lookback: microseconds, None: no limit.
+    others: as AsOf has them.
     """
 
     reference: str
     table: str
+    version: int
     files: tuple[LogFile, ...]
     position: int
     keys: tuple[tuple[str, DType], ...]
@@ -164,6 +166,12 @@ class _Reader:
             except FileNotFoundError as exc:
                 # Compaction and VACUUM replace files, not rows: up to a position, today's files say the same.
                 missing = exc
+                removed_by = find_removal(log.table, after=log.version)
+                if removed_by is not None:
+                    raise StorageError(
+                        f"rows of {log.reference} at {log.table} were removed while it was read, by {removed_by}, and "
+                        "VACUUM took the files that held them; run this again"
+                    ) from exc
                 listed = list_files(log.table, [name for name, _ in log.keys])
                 if listed.obstacle is not None:
                     raise StorageError(

@@ -11,7 +11,7 @@ from features.errors import UsageError
 from tests.projects import Project
 
 VERBS = ("plan", "apply", "build", "load", "materialize", "backfill", "training-set", "rebuild", "get", "serve",
-         "parity", "promote", "rollback", "shadow", "rollout", "drop", "status", "doctor", "test",
+         "parity", "promote", "rollback", "shadow", "rollout", "drop", "status", "maintain", "doctor", "test",
          "backup", "restore")  # fmt: skip
 
 

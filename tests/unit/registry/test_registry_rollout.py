@@ -92,6 +92,7 @@ def test_a_registry_from_before_rollouts_serves_what_it_served(versions, registr
         for table in (rollouts, serving_generation, rollout_history, consumers_table, shadow_counts):
             connection.execute(text(f"DROP TABLE {table.name}"))
         connection.execute(text("ALTER TABLE runs DROP COLUMN upstreams"))
+        connection.execute(text("ALTER TABLE runs DROP COLUMN process"))
         connection.execute(text("DELETE FROM schema_version WHERE version >= 3"))
     engine.dispose()
     assert max(migrations()) >= 3

@@ -6,7 +6,7 @@ from dataclasses import replace
 import boto3
 import pyarrow as pa
 import pytest
-from deltalake import WriterProperties, write_deltalake
+from deltalake import DeltaTable, WriterProperties, write_deltalake
 from moto.server import ThreadedMotoServer
 
 from features import DType
@@ -90,3 +90,11 @@ def test_a_table_that_is_gone_is_told() -> None:
             replace(log, files=gone, table="s3a://features/nowhere"),
             names=["customer"],
         )
+
+
+def test_rows_that_were_removed_meanwhile_are_told() -> None:
+    log = log_in_store()
+    gone = tuple(replace(file, path=file.path.replace("part-", "gone-")) for file in log.files)
+    DeltaTable(native_uri(TABLE)).delete("amount = 0")
+    with pytest.raises(StorageError, match="were removed while it was read, by a DELETE statement"):
+        join((DType.STRING,), [((KEYS[3],), 9)], replace(log, files=gone), names=["customer"])

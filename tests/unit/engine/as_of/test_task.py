@@ -78,6 +78,7 @@ def log_to_read(kinds: Sequence[DType], files: tuple[LogFile, ...], **changes: A
     given_ = LogToRead(
         reference="view@1",
         table="nowhere",
+        version=0,
         files=files,
         position=1 << 40,
         keys=tuple(zip(key_names(kinds), kinds, strict=True)),
