@@ -13,6 +13,7 @@ from features.core.discovery import Definitions, discover
 from features.core.schedule import cover
 from features.core.times import parse_instant
 from features.core.upstreams import code_hash
+from features.erasure.verbs import ErasureVerbs
 from features.errors import StaleCodeError
 from features.materialization.rollout import RolloutVerbs, Versions
 from features.registry import Plan, Registry
@@ -21,6 +22,7 @@ from features.training.verbs import TrainingVerbs
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from features.erasure.eraser import Eraser
     from features.materialization.build import Builder
     from features.materialization.load import Loader
     from features.materialization.results import BuildResult, CompactResult, LoadPlan, LoadResult, MaterializeResult
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from features.training.retrieval import Retrieval
 
 
-class FeatureStore(TrainingVerbs, RolloutVerbs):
+class FeatureStore(TrainingVerbs, RolloutVerbs, ErasureVerbs):
     """One environment's feature store.
 
     Opening it is cheap: Spark starts with the first verb that needs it, the online store connects likewise. A view is
@@ -237,6 +239,12 @@ class FeatureStore(TrainingVerbs, RolloutVerbs):
         return Versions(
             registry=self.registry, online=self.online, warehouse=self._warehouse, session=lambda: self.spark
         )
+
+    @property
+    def _eraser(self) -> "Eraser":
+        from features.erasure.eraser import Eraser
+
+        return Eraser(session=lambda: self.spark, registry=self.registry, warehouse=self._warehouse, online=self.online)
 
     def _current(self, reference: str) -> tuple[FeatureView, AppliedView]:
         """The code of a view, and the version that it was applied as. Raises: StaleCodeError: they differ."""

@@ -2,7 +2,7 @@
 
 from argparse import _SubParsersAction
 
-from features.cli import batch, cassandra, definitions, doctor, online, parity, rollout, status, training, trial
+from features.cli import batch, cassandra, definitions, doctor, erase, online, parity, rollout, status, training, trial
 from features.cli.options import Parser
 
 _EXAMPLE = """\
@@ -26,6 +26,7 @@ def build_parser() -> Parser:
     parity.add_verbs(verbs)
     rollout.add_verbs(verbs)
     status.add_verbs(verbs)
+    erase.add_verbs(verbs)
     doctor.add_verbs(verbs)
     trial.add_verbs(verbs)
     cassandra.add_verbs(verbs)

@@ -4,6 +4,7 @@ from features.registry.plan import Change, Plan
 from features.registry.records import (
     AuditEntry,
     Commit,
+    Erasure,
     IntervalOutcome,
     LedgerEntry,
     RolloutEntry,
@@ -18,6 +19,7 @@ __all__ = [
     "AuditEntry",
     "Change",
     "Commit",
+    "Erasure",
     "IntervalOutcome",
     "LedgerEntry",
     "Plan",

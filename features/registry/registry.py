@@ -9,6 +9,7 @@ from features.registry.audit import AuditLog
 from features.registry.checkpoints import Checkpoints
 from features.registry.database import Database
 from features.registry.definitions import DefinitionVersions
+from features.registry.erasures import Erasures
 from features.registry.ledger import Ledger
 from features.registry.rollout import Rollouts
 from features.registry.rollout_reads import RolloutReads
@@ -17,7 +18,9 @@ from features.registry.training_sets import TrainingSets
 from features.registry.upstreams import Readers
 
 
-class Registry(DefinitionVersions, Readers, Runs, Ledger, Checkpoints, Rollouts, RolloutReads, TrainingSets, AuditLog):
+class Registry(
+    DefinitionVersions, Readers, Runs, Ledger, Checkpoints, Rollouts, RolloutReads, TrainingSets, Erasures, AuditLog
+):
     """Definitions, runs, the ledger of intervals, loads, rollouts, manifests and the audit log of one environment.
 
     Every method is one transaction, and safe to call from threads and processes at once.

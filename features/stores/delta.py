@@ -16,10 +16,12 @@ from features.core.dtypes import DType
 from features.core.times import to_micros
 from features.errors import StorageError
 from features.stores.filesystems import native_uri
+from features.stores.keyed_rows import KeyedRows
 from features.stores.log_files import LogFiles, list_files
-from features.stores.spark_errors import first_line, spark_errors
+from features.stores.spark_errors import first_line, is_lost_race, spark_errors
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from deltalake import DeltaTable
     from pyspark.sql import Column, DataFrame, SparkSession
 
@@ -33,9 +35,6 @@ _HISTORY = 8
 ROW_GROUP_SETTING = "parquet.block.row.count.limit"
 ROWS_PER_GROUP = 16_384
 COMPRESSION = "snappy"
-
-# What Delta says to the loser: of a position, or of the table's creation (the prefix covers its kinds).
-_LOST_RACES = ("DELTA_CONCURRENT_", "DELTA_PROTOCOL_CHANGED", "DELTA_METADATA_CHANGED", "DELTA_PATH_EXISTS")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,6 +138,28 @@ class FeatureLog:
         """
         return self._commit_as(rows, "overwrite", position=position, run_id=run_id, note=note)
 
+    def keyed(self, keys: "pa.Table", snapshot: Snapshot) -> KeyedRows:
+        """The rows of a snapshot that hold some keys. keys: some of the join keys' columns, distinct rows."""
+        return KeyedRows(self._spark, self.path, keys, version=snapshot.version, positions=SEQ)
+
+    def erase(self, rows: KeyedRows, *, position: int, run_id: str, note: Mapping[str, Any]) -> Commit | None:
+        """Remove rows by key, in the files that hold them, as the commit of a position without rows of its own.
+
+        None where another run has taken the position: read again and erase.
+
+        Args:
+            rows: of the snapshot whose last position is the one before.
+
+        Raises: StorageError: the table cannot be written.
+        """
+        try:
+            rows.erase(self._metadata(position, run_id, note), transaction=(self._view.reference, position))
+        except spark_errors() as exc:
+            if is_lost_race(exc):
+                return None
+            raise StorageError(f"cannot erase from {self._view.reference} at {self.path}: {first_line(exc)}") from exc
+        return self._own_commit(position, run_id)
+
     def restore(self, version: int) -> None:
         """Make the rows of an earlier version the newest ones. Raises: StorageError: the table cannot be written."""
         try:
@@ -151,7 +172,6 @@ class FeatureLog:
     def _commit_as(
         self, rows: "DataFrame", mode: str, *, position: int, run_id: str, note: Mapping[str, Any]
     ) -> Commit | None:
-        metadata = {"run_id": run_id, "position": position, "view": self._view.reference, "note": note}
         # Delta keeps no statistics of these types, and refuses a table that asks for them.
         counted = [c for c in self._own_columns if c not in self._view.join_keys or self._has_statistics(c)]
         writer = (
@@ -160,7 +180,7 @@ class FeatureLog:
             .mode(mode)
             .option("txnAppId", self._view.reference)
             .option("txnVersion", position)
-            .option("userMetadata", json.dumps(metadata))
+            .option("userMetadata", self._metadata(position, run_id, note))
             .option("delta.dataSkippingStatsColumns", ",".join(counted))
             .option("compression", COMPRESSION)
         )
@@ -169,11 +189,18 @@ class FeatureLog:
         try:
             writer.save(self.path)
         except spark_errors() as exc:
-            if any(f"[{condition}" in str(exc) for condition in _LOST_RACES):
+            if is_lost_race(exc):
                 return None
             raise StorageError(
                 f"cannot write the log of {self._view.reference} at {self.path}: {first_line(exc)}"
             ) from exc
+        return self._own_commit(position, run_id)
+
+    def _metadata(self, position: int, run_id: str, note: Mapping[str, Any]) -> str:
+        return json.dumps({"run_id": run_id, "position": position, "view": self._view.reference, "note": note})
+
+    def _own_commit(self, position: int, run_id: str) -> Commit | None:
+        """The commit of a position, if this run made it: Delta skips a later one without a word."""
         commit = next((c for c in self.commits(after=position - 1) if c.position == position), None)
         return commit if commit is not None and commit.run_id == run_id else None
 

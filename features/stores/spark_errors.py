@@ -2,6 +2,9 @@
 
 import re
 
+# What Delta says to the loser; the prefix covers its kinds.
+_LOST_RACES = ("DELTA_CONCURRENT_", "DELTA_PROTOCOL_CHANGED", "DELTA_METADATA_CHANGED", "DELTA_PATH_EXISTS")
+
 
 def spark_errors() -> tuple[type[Exception], ...]:
     """The exceptions of a Spark call: those that PySpark has words for, and those that come as the JVM threw them."""
@@ -26,6 +29,11 @@ def first_line(exc: BaseException) -> str:
         text = told[-1] if told else text
     line = next((line for line in text.splitlines() if line.strip()), type(exc).__name__)
     return line.split(" SQLSTATE:")[0].strip()
+
+
+def is_lost_race(exc: BaseException) -> bool:
+    """Whether Delta refused a commit since another one came first: of a position, or of the table's creation."""
+    return any(f"[{condition}" in str(exc) for condition in _LOST_RACES)
 
 
 def is_unreadable_file(exc: BaseException) -> bool:
