@@ -125,11 +125,11 @@ class Eraser:
             for view, rows in came_back.items()
             if rows
         ]
-        sources = sorted({f"{source.name} ({source.path})" for view in views for source in view.sources})
+        sources = sorted({source.name for view in views for source in view.sources})
         if sources:
             told.append(
-                f"sources still hold the entity, and whoever builds an interval of them again brings it back: "
-                f"{', '.join(sources)}"
+                f"sources may still hold the entity: a rerun, a backfill or a new version brings back what they hold "
+                f"({', '.join(sources)})"
             )
         targets = self.registry.load_targets()
         others = {t for view in views for t in targets.get(view.reference, ()) if not t.startswith("memory://")}
