@@ -82,7 +82,7 @@ def tell_result(result: "ErasureResult") -> str:
     """What was removed, where, and what is left to do."""
     done = result.erasure_id is not None
     facts: dict[str, Any] = {"erasure": result.erasure_id} if done else {}
-    facts |= {"entity": result.entity, "keys": result.keys}
+    facts |= {"entity": result.entity, "keys": f"{result.keys}" if result.found else f"{result.keys}, found nowhere"}
     if done:
         facts["run texts"] = result.texts
         facts["on disk"] = (
