@@ -153,14 +153,15 @@ class TableEraser:
         # A log that was lost may be behind what was loaded from it.
         position = max(position, self.registry.checkpoint(view, target=self.online.target))
         log = self._log(view)
-        before = [log.keyed(keys, Snapshot(version=c.version - 1, position=c.position - 1)).find() for c in commits]
-        known = self._known_keys(view, keys, before)
-        deleted = 0
         is_whole = self._is_whole(view, keys)
+        deleted, known = 0, None
+        unreadable: tuple[type[Exception], ...] = (StorageError, *spark_errors())
         try:
+            before = [log.keyed(keys, Snapshot(version=c.version - 1, position=c.position - 1)).find() for c in commits]
+            known = self._known_keys(view, keys, before)
             if known is not None:
                 deleted += self.online.delete_matching(view, known, position=position)
-        except spark_errors() as exc:
+        except unreadable as exc:
             if is_whole:
                 raise OnlineStoreError(f"{view.online_table}: deleting keys failed: {first_line(exc)}") from exc
             # Vacuumed since: no load can still be at work that has read it.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable, write_deltalake
 
 from features.cli import main
 from features.core.applied import AppliedView
@@ -22,6 +24,8 @@ from features.errors import RefusedError, RegistryError, StorageError
 from features.registry import Registry
 from features.stores.base import Read, rows_of
 from features.stores.delta import FeatureLog
+from features.stores.keyed_rows import KeyedRows
+from features.stores.log_files import list_files
 from features.stores.memory import MemoryRow, MemoryStore
 from features.training.content_hash import table_hash
 from jobs import erase
@@ -376,3 +380,23 @@ def test_a_file_that_a_killed_task_left_unfinished_is_removed(desk: Desk) -> Non
     left.write_bytes(b"half")
     desk.store.erase([{"customer": VICTIMS[14]}])
     assert (left.exists(), read(saved).num_rows) == (False, 1)
+
+
+def test_files_whose_bounds_exclude_the_keys_are_neither_read_nor_replaced(
+    spark: "SparkSession", tmp_path: Path
+) -> None:
+    path = str(tmp_path / "table")
+    for position, keys in enumerate(("abc", "def", "ghi"), start=1):
+        write_deltalake(path, pa.table({"k": list(keys), "at": [position] * 3, "n": [0, 1, 2]}), mode="append")
+    files = {file.path for file in list_files(path, ["k"]).files}
+    rows = KeyedRows(spark, path, pa.table({"k": ["d", "f"]}), positions="at")
+    assert rows.found == (2, (2,))
+    rows.erase("{}")
+    kept = [row[0] for row in spark.read.format("delta").load(path).select("k").orderBy("k").collect()]
+    assert ("".join(kept), len(files - {file.path for file in list_files(path, []).files})) == ("abceghi", 1)
+    predicate = DeltaTable(path).history(1)[0]["operationParameters"]["predicate"]
+    assert re.findall(r"[<>] (\w)\b", predicate) == ["c", "g"]
+    assert KeyedRows(spark, path, pa.table({"k": ["d0", "zz"]})).found == (0, ())
+    Path(next(file.path for file in list_files(path, ["k"]).files if file.bounds["k"][0] == "a")).unlink()
+    assert KeyedRows(spark, path, pa.table({"k": ["g"]})).found[0] == 1
+    assert KeyedRows(spark, path, pa.table({"k": ["x"]})).found == (0, ())
