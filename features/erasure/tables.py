@@ -150,9 +150,11 @@ class TableEraser:
         if not self.online.exists(view):
             return None
         keys = request.typed(view.join_keys)
-        # A log that was lost may be behind what was loaded from it.
-        position = max(position, self.registry.checkpoint(view, target=self.online.target))
         log = self._log(view)
+        snapshot, loaded = log.snapshot(), self.registry.checkpoint(view, target=self.online.target)
+        if snapshot is None or snapshot.position < loaded:
+            # The log was lost, in part or whole: what was loaded from it may be of later positions.
+            position = max(position, loaded)
         is_whole = self._is_whole(view, keys)
         deleted, known = 0, None
         unreadable: tuple[type[Exception], ...] = (StorageError, *spark_errors())
