@@ -323,6 +323,26 @@ def test_of_a_build_and_an_erasure_at_once_one_wins_and_the_other_looks_again(
     assert log.append(rows, position=after, run_id="late", note={"intervals": [], "stale": None}) is None
 
 
+def test_what_is_built_and_loaded_during_an_erasure_stays_and_is_told(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, victim = TableEraser.erase_online, VICTIMS[15]
+    raced = []
+
+    def load_first(eraser: TableEraser, view: AppliedView, *args: Any, **named: Any) -> Any:
+        if view.name == "last" and not raced:
+            raced.append(view)
+            desk.pay([*payments(), (victim, "2024-01-06 10:00", 6.0)])
+            desk.store.build("last", DAYS[5], DAYS[6])
+            desk.store.load("last")
+        return original(eraser, view, *args, **named)
+
+    monkeypatch.setattr(TableEraser, "erase_online", load_first)
+    result = desk.store.erase([{"customer": victim}])
+    assert (served(desk, "last", victim), served(desk, "pairs", victim)) == (6.0, None)
+    assert "1 rows of last@1 were built again meanwhile" in " ".join(result.remaining)
+
+
 def test_the_command_also_takes_back_what_runs_told_of_a_key(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     registry, view = desk.store.registry, view_of(desk, "last")
     run_id = registry.start_run(kind="build", view=view, start=None, end=None, now=at("2024-01-01"))
