@@ -86,9 +86,9 @@ def tell_result(result: "ErasureResult") -> str:
     if done:
         facts["run texts"] = result.texts
         facts["on disk"] = (
-            f"replaced files of the logs go with a vacuum after {format_instant(result.gone_after)}"
+            f"gone with a vacuum of the logs after {format_instant(result.gone_after)}"
             if result.gone_after is not None
-            else "no replaced file of the logs is left"
+            else "gone"
         )
     headers = ("view", "offline", "quarantined", "online")
     tables = [(t.view, t.offline, t.quarantined, t.online) for t in result.tables]

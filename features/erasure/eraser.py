@@ -92,7 +92,8 @@ class Eraser:
             view.reference: self._tables.came_back(view, request, position=positions[view.reference])
             for view in concerned
         }
-        offline = any(table.offline or table.quarantined for table in tables)
+        # Also where a log holds none: files that compaction or retention replaced before may.
+        has_logs = any(table.position is not None for table in tables)
         result = ErasureResult(
             erasure_id=erasure_id,
             entity=request.entity,
@@ -100,7 +101,7 @@ class Eraser:
             tables=tuple(tables),
             training_sets=sets,
             texts=texts,
-            gone_after=datetime.now(UTC) + _SPARED if offline and not vacuum else None,
+            gone_after=datetime.now(UTC) + _SPARED if has_logs and not vacuum else None,
             remaining=(*unknown, *self._remaining(concerned, came_back)),
         )
         self.registry.finish_erasure(erasure_id, {ERASED_VERSIONS: versions, **result.progress()})

@@ -35,7 +35,7 @@ class ErasureResult:
     """What was erased, and what is left to do for the operator.
 
     erasure_id: None of a dry run. keys: how many. texts: messages and results of runs that named a key.
-    gone_after: when a vacuum removes the files that still hold the rows; None: they are gone, or there were none.
+    gone_after: when a vacuum removes the last replaced files that may hold the rows; None: they are gone.
     remaining: what the feature store cannot do, in sentences.
     """
 
