@@ -14,6 +14,7 @@ from features.core.discovery import Definitions, discover
 from features.core.schedule import cover
 from features.core.times import parse_instant
 from features.core.upstreams import code_hash
+from features.erasure.verbs import ErasureVerbs
 from features.errors import StaleCodeError
 from features.materialization.maintenance.verbs import MaintenanceVerbs
 from features.materialization.quarantine_verbs import Quarantines, QuarantineVerbs
@@ -25,6 +26,7 @@ from features.training.verbs import TrainingVerbs
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from features.erasure.eraser import Eraser
     from features.materialization.build import Builder
     from features.materialization.findings.examiner import Examiner
     from features.materialization.load import Loader
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from features.training.retrieval import Retrieval
 
 
-class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs, LedgerVerbs, MaintenanceVerbs):
+class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs, LedgerVerbs, MaintenanceVerbs, ErasureVerbs):
     """One environment's feature store.
 
     Opening it is cheap: Spark starts with the first verb that needs it, the online store connects likewise. A view is
@@ -289,6 +291,12 @@ class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs, LedgerVerbs, Ma
             stuck_hours=self.settings.maintenance.stuck_hours,
             leftovers=self.training_set_leftovers,
         )
+
+    @property
+    def _eraser(self) -> "Eraser":
+        from features.erasure.eraser import Eraser
+
+        return Eraser(session=lambda: self.spark, registry=self.registry, warehouse=self._warehouse, online=self.online)
 
     def _current(self, reference: str) -> tuple[FeatureView, AppliedView]:
         """The code of a view, and the version that it was applied as. Raises: StaleCodeError: they differ."""

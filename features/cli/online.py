@@ -12,7 +12,8 @@ from features.cli.options import Parser, add_verb, open_store, parse_features, p
 from features.cli.progress import progress_on_stderr
 from features.cli.rendering import table, to_plain
 from features.cli.running import Answer
-from features.errors import NotFoundError, UsageError
+from features.core.key_text import parse_key
+from features.errors import NotFoundError
 
 if TYPE_CHECKING:
     from features.core.dtypes import DType
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from features.serving.response import OnlineResponse
 
 logger = logging.getLogger(__name__)
-
-_BOOLEANS = {"true": True, "false": False}
 
 
 def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
@@ -158,48 +157,6 @@ def create_key(args: Namespace) -> Answer:
     # JSON is YAML, and one line of it is one entry of a list.
     text = f"{key}\n\nThis key is not kept anywhere: note it now. Add to serving.keys_file:\n- {json.dumps(entry)}"
     return Answer(text=text, data={"key": key, "entry": entry})
-
-
-def parse_key(text: str, dtype: "DType", *, name: str) -> Any:
-    """The value of a join key, or of a request column, out of its text.
-
-    Raises: UsageError: the text is none of that type.
-    """
-    import binascii
-    from decimal import InvalidOperation
-
-    try:
-        return _parse_text(text, dtype, name)
-    except (ValueError, KeyError, InvalidOperation, binascii.Error) as exc:
-        raise UsageError(f"{name}={text!r} is not of type {dtype}") from exc
-
-
-def _parse_text(text: str, dtype: "DType", name: str) -> Any:
-    import base64
-    from datetime import date
-    from decimal import Decimal
-
-    from features.core.times import parse_instant
-
-    match dtype.kind:
-        case "bool":
-            return _BOOLEANS[text.lower()]
-        case "int32" | "int64":
-            return int(text)
-        case "float32" | "float64":
-            return float(text)
-        case "array" | "vector":
-            raise UsageError(f"{name} is of type {dtype}, which has no form on a command line; use Python or HTTP")
-        case "decimal":
-            return Decimal(text)
-        case "date":
-            return date.fromisoformat(text)
-        case "timestamp":
-            return parse_instant(text, name=name)
-        case "bytes":
-            return base64.b64decode(text, validate=True)
-        case _:
-            return text
 
 
 def _typed(row: Mapping[str, str], types: "Mapping[str, DType]") -> dict[str, Any]:

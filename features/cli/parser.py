@@ -8,6 +8,7 @@ from features.cli import (
     cassandra,
     definitions,
     doctor,
+    erase,
     maintain,
     online,
     parity,
@@ -44,6 +45,7 @@ def build_parser() -> Parser:
     quality.add_verbs(verbs)
     quarantine.add_verbs(verbs)
     maintain.add_verbs(verbs)
+    erase.add_verbs(verbs)
     doctor.add_verbs(verbs)
     trial.add_verbs(verbs)
     backup.add_verbs(verbs)

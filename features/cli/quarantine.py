@@ -4,10 +4,10 @@ from argparse import Namespace, _SubParsersAction
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from features.cli.online import parse_key
 from features.cli.options import Parser, add_range, add_verb, open_store, parse_limit, split_pair
 from features.cli.rendering import table, to_plain
 from features.cli.running import Answer
+from features.core.key_text import parse_key
 from features.errors import NotFoundError
 
 if TYPE_CHECKING:

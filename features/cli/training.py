@@ -139,11 +139,12 @@ def list_sets(args: Namespace) -> Answer:
                 found.append(store.training_set(reference))
             except RegistryError as exc:
                 damaged[reference] = str(exc)
-    headers = ("set", "created", "rows", "known at", "format", "held", "content hash")
+    headers = ("set", "created", "rows", "known at", "format", "held", "erased by", "content hash")
     shown = [
-        (m.reference, m.created_at, m.rows, m.known_at, m.format, "yes" if m.held else "no", m.content_hash[:12])
+        (m.reference, m.created_at, m.rows, m.known_at, m.format, "yes" if m.held else "no", m.erasure,
+         m.content_hash[:12])
         for m in found
-    ]
+    ]  # fmt: skip
     text = table(headers, shown) if shown else "no training set is saved" if not damaged else ""
     text = "\n\n".join(part for part in (text, "\n".join(damaged.values())) if part)
     data: dict[str, Any] = {"training_sets": [{"reference": m.reference, **brief(m)} for m in found]}
@@ -255,6 +256,7 @@ def describe(manifest: "Manifest") -> dict[str, Any]:
         "columns": ", ".join(manifest.columns),
         "parts": ", ".join(f"{part} {rows}" for part, rows in manifest.parts.items()) or None,
         "held": "yes" if manifest.held else "no",
+        "erased by": None if manifest.erasure is None else f"{manifest.erasure}, so it cannot be rebuilt",
         "format": manifest.format,
         "path": manifest.path,
     }

@@ -5,6 +5,7 @@ from features.registry.plan import Change, Plan
 from features.registry.records import (
     AuditEntry,
     Commit,
+    Erasure,
     IntervalOutcome,
     LedgerEntry,
     RestoredLog,
@@ -20,6 +21,7 @@ __all__ = [
     "AuditEntry",
     "Change",
     "Commit",
+    "Erasure",
     "IntervalOutcome",
     "LedgerEntry",
     "Pace",

@@ -109,8 +109,32 @@ class RestoredLog:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Erasure:
+    """A request to erase an entity's rows everywhere, and how far it has come.
+
+    columns: the entity's join keys. count: how many keys. keys: their values as text, in the order of the columns;
+    empty once it is done. progress: plain JSON of what was done where. finished_at: None while it is not done.
+    """
+
+    erasure_id: str
+    entity: str
+    columns: tuple[str, ...]
+    count: int
+    keys: tuple[tuple[str, ...], ...] = field(repr=False)
+    actor: str
+    requested_at: datetime
+    finished_at: datetime | None
+    progress: Mapping[str, Any]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.finished_at is not None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StoredManifest:
-    """What pins one training set; its content never changes.
+    """What pins one training set; only the erasure of an entity changes its content.
 
     held: whether retention and drops must spare what it needs.
     """
@@ -125,6 +149,12 @@ class StoredManifest:
     def reference(self) -> str:
         """`name@number`."""
         return f"{self.name}@{self.number}"
+
+    @property
+    def erasure(self) -> str | None:
+        """The last erasure that removed rows of the set, or is about to; None: it holds what was saved."""
+        told = self.content.get("erased")
+        return str(told["erasure"]) if isinstance(told, Mapping) else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

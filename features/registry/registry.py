@@ -12,6 +12,7 @@ from features.registry.costs import Costs
 from features.registry.database import Database
 from features.registry.definitions import DefinitionVersions
 from features.registry.dump import Dumps
+from features.registry.erasures import Erasures
 from features.registry.ledger import Ledger
 from features.registry.maintenance import MaintenanceRecords
 from features.registry.migration import newest
@@ -31,6 +32,7 @@ class Registry(
     Rollouts,
     RolloutReads,
     TrainingSets,
+    Erasures,
     MaintenanceRecords,
     AuditLog,
     Costs,

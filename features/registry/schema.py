@@ -216,4 +216,19 @@ shadow_counts = Table(
     Column("last_at", Instant, nullable=False),
 )
 
+erasures = Table(
+    "erasures",
+    _METADATA,
+    _key("erasure_id"),
+    Column("entity", Text, nullable=False),
+    Column("key_columns", Json, nullable=False),
+    Column("key_count", BigInteger, nullable=False),
+    Column("key_values", Json),
+    Column("state", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("requested_at", Instant, nullable=False),
+    Column("finished_at", Instant),
+    Column("progress", Json, nullable=False),
+)
+
 TABLES = tuple(_METADATA.sorted_tables)

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Text, func, insert, select, type_coerce, upda
 from features.errors import NotFoundError, RegistryError, UsageError
 from features.registry.audit import Part, name_actor, record_audit
 from features.registry.clock import utc_now
+from features.registry.erasures import check_unerased
 from features.registry.records import StoredManifest
 from features.registry.schema import manifests
 
@@ -28,13 +29,14 @@ class TrainingSets(Part):
             content: plain JSON values.
             hold: whether retention and drops must spare what it needs, until it is released.
 
-        Raises: UsageError: the name has other characters.
+        Raises: UsageError: the name has other characters. RegistryError: an entity was erased while it was saved.
         """
         if not _NAME.fullmatch(name):
             raise UsageError(
                 f"{name!r} cannot name a training set; use letters, digits and . _ -, the first a letter or a digit"
             )
         with self._database.write() as connection:
+            check_unerased(connection, content)
             number = (connection.scalar(select(func.max(manifests.c.number)).where(manifests.c.name == name)) or 0) + 1
             connection.execute(
                 insert(manifests).values(
@@ -81,6 +83,13 @@ class TrainingSets(Part):
     def release(self, reference: str, *, actor: str | None = None) -> StoredManifest:
         """End the protection. Raises: NotFoundError, UsageError."""
         return self._set_held(reference, held=False, actor=actor)
+
+    def change_erased(self, reference: str, changes: Mapping[str, object]) -> None:
+        """Set fields of a manifest's content: what an erasure changes of a set. Raises: NotFoundError, UsageError."""
+        with self._database.write() as connection:
+            found = _find(connection, reference)
+            this_one = (manifests.c.name == found.name) & (manifests.c.number == found.number)
+            connection.execute(update(manifests).where(this_one).values(content={**found.content, **changes}))
 
     def _set_held(self, reference: str, *, held: bool, actor: str | None) -> StoredManifest:
         with self._database.write() as connection:

@@ -165,6 +165,13 @@ class OnlineStore(Protocol):
     def delete_absent(self, view: AppliedView, keys: "DataFrame", *, position: int) -> int:
         """Delete each stored key that is not in `keys` (its join keys, distinct), at that position; how many."""
 
+    def delete_matching(self, view: AppliedView, keys: "DataFrame", *, position: int) -> int:
+        """Delete each row whose key holds one of `keys`, at that position; how many. Rows of later positions stay.
+
+        keys: distinct, of the types of the view's join keys, and of some of their columns. Where it has all of them,
+        keys that are not stored are deleted too: no load of an older position can bring one.
+        """
+
     def read(self, requests: Sequence[Read], *, timeout_seconds: float | None = None) -> list[ReadAnswer]:
         """An answer to each request: the rows beside its keys, or the error that it met; see `rows_of`.
 

@@ -93,6 +93,10 @@ class CassandraStore(OnlineStore):
         """Delete the stored keys that are not in `keys`, from the executors. Rows of later positions stay."""
         return self._loads.delete_absent(view, keys, position=position)
 
+    def delete_matching(self, view: AppliedView, keys: "DataFrame", *, position: int) -> int:
+        """Delete each row whose key holds one of `keys`, from the executors; see `OnlineStore.delete_matching`."""
+        return self._loads.delete_matching(view, keys, position=position)
+
     def read(self, requests: Sequence[Read], *, timeout_seconds: float | None = None) -> list[ReadAnswer]:
         """See `OnlineStore.read`."""
         return self._reader.read(requests, timeout_seconds=timeout_seconds)

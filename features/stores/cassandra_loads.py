@@ -20,7 +20,7 @@ from features.stores.sstables.task import SSTablePlan, prepare_writer, write_sst
 from features.stores.winner_rows import EVIDENCE, Witness, as_rows, gather_evidence, moment_of
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
 _MIN_TOKEN = -(1 << 63)
 _TOKENS = 1 << 64
@@ -70,16 +70,34 @@ class CassandraLoads:
         """See `OnlineStore.delete_absent`. Rows of later positions stay."""
         plan = plan_write(view, self._settings, position=position)
         self._require_table(plan)
-        spark = keys.sparkSession
+        absent = self._stored(plan, keys.sparkSession).join(keys, on=list(view.join_keys), how="left_anti")
+        return self._run(plan, as_rows(absent), partial(delete_keys, plan)).deleted
+
+    def delete_matching(self, view: AppliedView, keys: "DataFrame", *, position: int) -> int:
+        """See `OnlineStore.delete_matching`. Where some columns are not given, all stored keys are read."""
+        from pyspark.sql import functions as F
+
+        plan = plan_write(view, self._settings, position=position)
+        self._require_table(plan)
+        columns = [F.col(f"`{name}`") for name, _ in plan.keys]
+        if set(keys.columns) == set(view.join_keys):
+            doomed = keys.select(*columns, F.lit(None).cast("string").alias(ERROR))
+        else:
+            marked = F.broadcast(keys.withColumn("_matches", F.lit(True)))
+            joined = self._stored(plan, keys.sparkSession).join(marked, on=list(keys.columns), how="left")
+            # What could not be read stands in rows without keys.
+            doomed = joined.where(F.col("_matches") | F.col(ERROR).isNotNull()).select(*columns, ERROR)
+        return self._run(plan, as_rows(doomed), partial(delete_keys, plan)).deleted
+
+    def _stored(self, plan: WritePlan, spark: "SparkSession") -> "DataFrame":
+        """All keys of rows that no later position than the plan's wrote, and `_error`; see `read_keys`."""
         slices = 2 * spark.sparkContext.defaultParallelism
         bounds = [_MIN_TOKEN + _TOKENS * at // slices for at in range(slices)] + [_MIN_TOKEN + _TOKENS - 1]
         ranges = spark.createDataFrame(
             spark.sparkContext.parallelize(list(pairwise(bounds)), slices), "low bigint, high bigint"
         )
         schema = ", ".join(f"`{name}` {dtype.spark}" for name, dtype in plan.keys)
-        stored = ranges.mapInArrow(partial(read_keys, plan), f"{schema}, {ERROR} string")
-        absent = stored.join(keys, on=list(view.join_keys), how="left_anti")
-        return self._run(plan, as_rows(absent), partial(delete_keys, plan)).deleted
+        return ranges.mapInArrow(partial(read_keys, plan), f"{schema}, {ERROR} string")
 
     def _decide(self, size: LoadSize, wanted: str | None) -> Decision:
         try:

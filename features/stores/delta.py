@@ -16,10 +16,12 @@ from features.core.dtypes import DType
 from features.core.times import to_micros
 from features.errors import StorageError
 from features.stores.filesystems import native_uri
+from features.stores.keyed_rows import ONE_FILE_A_TASK, KeyedRows, isolated
 from features.stores.log_files import REMOVES, LogFiles, list_files
 from features.stores.spark_errors import first_line, is_lost_race, spark_errors
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from deltalake import DeltaTable
     from pyspark.sql import Column, DataFrame, SparkSession
 
@@ -33,7 +35,6 @@ _HISTORY = 8
 ROW_GROUP_SETTING = "parquet.block.row.count.limit"
 ROWS_PER_GROUP = 16_384
 COMPRESSION = "snappy"
-_ONE_FILE_A_TASK = str(1 << 30)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -222,16 +223,17 @@ class FeatureLog(LogState):
 
         Raises: StorageError: the table cannot be written.
         """
-        metadata = {"run_id": run_id, "position": position, "view": self._view.reference, "note": note, REMOVES: reason}
-        session = self._isolated(
+        metadata = {**self._metadata(position, run_id, note), REMOVES: reason}
+        session = isolated(
+            self._spark,
             {
                 "spark.databricks.delta.write.txnAppId": self._view.reference,
                 "spark.databricks.delta.write.txnVersion": str(position),
                 "spark.databricks.delta.commitInfo.userMetadata": json.dumps(metadata),
                 # A file to a task: what is left of it keeps its order, and stays apart from what is left of others.
-                "spark.sql.files.openCostInBytes": _ONE_FILE_A_TASK,
-                "spark.sql.files.maxPartitionBytes": _ONE_FILE_A_TASK,
-            }
+                "spark.sql.files.openCostInBytes": ONE_FILE_A_TASK,
+                "spark.sql.files.maxPartitionBytes": ONE_FILE_A_TASK,
+            },
         )
         try:
             session.sql(f"DELETE FROM delta.`{self.path}` WHERE {condition}")
@@ -243,17 +245,28 @@ class FeatureLog(LogState):
             ) from exc
         return self._own_commit(position, run_id)
 
-    def _isolated(self, conf: Mapping[str, str]) -> "SparkSession":
-        """A session with settings of its own: a statement has no options, and other work must not see these."""
-        session = self._spark.newSession()
-        # What a new session of the same Spark does not take over.
-        for name in ("spark.sql.session.timeZone", "spark.sql.parquet.outputTimestampType", ROW_GROUP_SETTING):
-            value = self._spark.conf.get(name, None)
-            if value is not None:
-                session.conf.set(name, value)
-        for name, value in conf.items():
-            session.conf.set(name, value)
-        return session
+    def keyed(self, keys: "pa.Table", snapshot: Snapshot) -> KeyedRows:
+        """The rows of a snapshot that hold some keys. keys: some of the join keys' columns, distinct rows."""
+        return KeyedRows(self._spark, self.path, keys, version=snapshot.version, positions=SEQ)
+
+    def erase(
+        self, rows: KeyedRows, *, position: int, run_id: str, note: Mapping[str, Any], reason: str
+    ) -> Commit | None:
+        """Remove rows by key, without telling Delta the keys; else as `remove`.
+
+        Args:
+            rows: of the snapshot whose last position is the one before.
+
+        Raises: StorageError: the table cannot be written.
+        """
+        metadata = {**self._metadata(position, run_id, note), REMOVES: reason}
+        try:
+            rows.erase(json.dumps(metadata), transaction=(self._view.reference, position))
+        except spark_errors() as exc:
+            if is_lost_race(exc):
+                return None
+            raise StorageError(f"cannot erase from {self._view.reference} at {self.path}: {first_line(exc)}") from exc
+        return self._own_commit(position, run_id)
 
     def restore(self, version: int) -> None:
         """Make the rows of an earlier version the newest ones. Raises: StorageError: the table cannot be written."""
@@ -267,7 +280,7 @@ class FeatureLog(LogState):
     def _commit_as(
         self, rows: "DataFrame", mode: str, *, position: int, run_id: str, note: Mapping[str, Any]
     ) -> Commit | None:
-        metadata = {"run_id": run_id, "position": position, "view": self._view.reference, "note": note}
+        metadata = self._metadata(position, run_id, note)
         # Delta keeps no statistics of these types, and refuses a table that asks for them.
         counted = [c for c in self._own_columns if c not in self._view.join_keys or self._has_statistics(c)]
         writer = (
@@ -291,6 +304,9 @@ class FeatureLog(LogState):
                 f"cannot write the log of {self._view.reference} at {self.path}: {first_line(exc)}"
             ) from exc
         return self._own_commit(position, run_id)
+
+    def _metadata(self, position: int, run_id: str, note: Mapping[str, Any]) -> dict[str, Any]:
+        return {"run_id": run_id, "position": position, "view": self._view.reference, "note": note}
 
     def _own_commit(self, position: int, run_id: str) -> Commit | None:
         """The commit of a position, where it is this run's."""

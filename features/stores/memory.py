@@ -158,6 +158,24 @@ class MemoryStore(OnlineStore):
             ]
         return self.apply_rows(view.online_table, [MemoryRow(key=key) for key in absent], position=position).deleted
 
+    def delete_matching(self, view: AppliedView, keys: "DataFrame", *, position: int) -> int:
+        """Delete each row whose key holds one of `keys`; see `OnlineStore.delete_matching`."""
+        names = [name for name in view.join_keys if name in keys.columns]
+        table = keys.toArrow()
+        doomed = set(zip(*(_python_values(table[name], view.join_keys[name]) for name in names), strict=True))
+        if len(names) < len(view.join_keys):
+            places = [place for place, name in enumerate(view.join_keys) if name in names]
+            with self._lock:
+                slots, now = self._table(view.online_table), to_micros(self._clock())
+                doomed = {
+                    key
+                    for key, slot in slots.items()
+                    if tuple(key[place] for place in places) in doomed
+                    and slot.is_seen(now)
+                    and slot.position <= position
+                }
+        return self.apply_rows(view.online_table, [MemoryRow(key=key) for key in doomed], position=position).deleted
+
     def read(self, requests: Sequence[Read], *, timeout_seconds: float | None = None) -> list[ReadAnswer]:
         """See `OnlineStore.read`: it takes no time."""
         with self._lock:

@@ -38,6 +38,8 @@ class Manifest:
 
     path: of the set's files; format: "parquet" or "delta". spine_path: of the spine's files, always Parquet. rows: of
     both. columns: the features'. held: whether what a rebuild needs is kept from retention and drops.
+    erasure: the last that removed rows of an entity; the set is then what is left, the content hash that of what was
+    saved, and it cannot be rebuilt. None: it holds what was saved.
     content: all of it, as plain JSON values; docs/training-sets.md lists them.
     """
 
@@ -52,6 +54,7 @@ class Manifest:
     columns: tuple[str, ...]
     held: bool
     created_at: str
+    erasure: str | None
     content: Mapping[str, Any]
 
     @property
@@ -86,6 +89,7 @@ def manifest_of(stored: StoredManifest) -> Manifest:
         columns=tuple(content["columns"]),
         held=stored.held,
         created_at=format_instant(stored.created_at),
+        erasure=stored.erasure,
         content=content,
     )
 

@@ -38,9 +38,14 @@ class Rebuilder:
         """The set that the manifest pins, computed from the logs as they were, and found equal to what was saved.
 
         Raises: StorageError: a log or the spine is gone, a definition is not the one that was read, or the content
-            differs. RegistryError: the manifest was damaged.
+            differs, or rows were erased from it. RegistryError: the manifest was damaged.
         """
         content = stored.content
+        if stored.erasure is not None:
+            raise StorageError(
+                f"{stored.reference} cannot be rebuilt: erasure {stored.erasure} removed rows of an entity from it; "
+                f"what is left is at {manifest_of(stored).path}. Save a set of a new spine to have one that rebuilds"
+            )
         if content.get("version") != CONTENT_VERSION:
             raise StorageError(
                 f"{stored.reference} was saved by another release, whose content hash this one cannot compute; its "

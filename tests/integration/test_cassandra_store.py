@@ -311,6 +311,42 @@ def test_delete_absent_removes_the_other_keys_but_none_of_a_later_position(spark
     assert read_amounts(either, view, "k7", "late", "k1") == [1.0, 3.0, None]
 
 
+def test_delete_matching_removes_rows_by_a_part_of_their_keys_and_keeps_older_loads_away(spark, either):
+    view = applied_view("erased", keys={"origin": DType.STRING, "stop": DType.INT32})
+    either.create(view)
+    rows = [{"origin": origin, "stop": stop, "amount": 1.0} for origin in "abc" for stop in (1, 2)]
+    either.write(view, winners(spark, view, rows), position=2)
+    either.write(view, winners(spark, view, [{"origin": "a", "stop": 3, "amount": 3.0}]), position=9)
+
+    def read(*keys):
+        (found,) = either.read([Read(view=view, features=("amount",), keys=keys)])
+        return [row and row.values[0] for row in found]
+
+    assert either.delete_matching(view, spark.createDataFrame([("a",), ("b",)], "origin string"), position=5) == 4
+
+    assert read(("a", 1), ("a", 2), ("b", 1), ("b", 2), ("c", 1), ("a", 3)) == [None, None, None, None, 1.0, 3.0]
+    for position, seen in ((4, None), (5, None), (6, 1.0)):
+        either.write(view, winners(spark, view, rows[:1]), position=position)
+        assert read(("a", 1)) == [seen]
+
+
+def test_delete_matching_of_whole_keys_reaches_those_that_are_not_stored_yet(spark, either):
+    view = applied_view("awaited", keys={name: dtype for name, (dtype, _) in KEYS.items()})
+    either.create(view)
+    rows = [{name: values[at] for name, (_, values) in KEYS.items()} | {"amount": float(at)} for at in (0, 1)]
+    frame = winners(spark, view, rows)
+
+    assert either.delete_matching(view, frame.select(*reversed(KEYS)), position=5) == 2
+
+    keys = tuple(tuple(row[name] for name in KEYS) for row in rows)
+    for position, seen in ((4, [None, None]), (6, [0.0, 1.0])):
+        either.write(view, frame, position=position)
+        (found,) = either.read([Read(view=view, features=("amount",), keys=keys)])
+        assert [row and row.values[0] for row in found] == seen
+    some = frame.where("amount = 1").select("price", "moment", "flag")
+    assert either.delete_matching(view, some, position=7) == 1
+
+
 def test_delete_absent_knows_composite_keys_of_every_type(spark, either):
     view = applied_view("pruned_keys", keys={name: dtype for name, (dtype, _) in KEYS.items()})
     rows = [{name: values[at] for name, (_, values) in KEYS.items()} | {"amount": float(at)} for at in (0, 1)]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from features.cli.online import parse_key
 from features.core.dtypes import DType
+from features.core.key_text import parse_key
 from features.core.schedule import Interval
 from features.errors import UsageError
 from features.registry import IntervalOutcome, Registry
