@@ -109,6 +109,11 @@ def before(owner: type, name: str, monkeypatch: pytest.MonkeyPatch, action: Call
     monkeypatch.setattr(owner, name, interposed)
 
 
+def interrupt() -> None:
+    """As Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
 def test_released_rows_are_corrections_and_reruns_leave_them_as_long_as_they_stay_the_same(desk: Desk) -> None:
     desk.land(a1=1.0, b1=5.0, c1=7.0, a2=1.0, b2=9.0, a3=1.0)
     assert desk.build(DAY1, DAY4) == ("built", 3, 0, 3)
@@ -235,7 +240,7 @@ def test_more_withheld_than_the_limit_refuses_the_interval_and_a_killed_build_ha
     assert {e.status for e in desk.ledger()} == {"refused"}
 
     # Killed between quarantine and log: what was withheld is a part of nothing yet.
-    before(FeatureLog, "append", monkeypatch, lambda: signal.raise_signal(signal.SIGINT))
+    before(FeatureLog, "append", monkeypatch, interrupt)
     with pytest.raises(KeyboardInterrupt):
         desk.build(DAY1, DAY2)
     assert desk.held() == [("b", 5.0, False)]
