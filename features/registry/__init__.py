@@ -13,6 +13,7 @@ from features.registry.records import (
     Switch,
 )
 from features.registry.registry import Registry
+from features.registry.source_schemas import SourceSchema
 
 __all__ = [
     "AuditEntry",
@@ -25,6 +26,7 @@ __all__ = [
     "RolloutEntry",
     "Run",
     "ShadowTotal",
+    "SourceSchema",
     "StoredManifest",
     "Switch",
 ]

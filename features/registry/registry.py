@@ -13,11 +13,23 @@ from features.registry.ledger import Ledger
 from features.registry.rollout import Rollouts
 from features.registry.rollout_reads import RolloutReads
 from features.registry.runs import Runs
+from features.registry.source_schemas import SourceSchemas
 from features.registry.training_sets import TrainingSets
 from features.registry.upstreams import Readers
 
 
-class Registry(DefinitionVersions, Readers, Runs, Ledger, Checkpoints, Rollouts, RolloutReads, TrainingSets, AuditLog):
+class Registry(
+    DefinitionVersions,
+    Readers,
+    Runs,
+    Ledger,
+    SourceSchemas,
+    Checkpoints,
+    Rollouts,
+    RolloutReads,
+    TrainingSets,
+    AuditLog,
+):
     """Definitions, runs, the ledger of intervals, loads, rollouts, manifests and the audit log of one environment.
 
     Every method is one transaction, and safe to call from threads and processes at once.
