@@ -15,6 +15,7 @@ from features.cli import (
     quality,
     quarantine,
     rollout,
+    sources,
     status,
     training,
     trial,
@@ -46,6 +47,7 @@ def build_parser() -> Parser:
     quarantine.add_verbs(verbs)
     maintain.add_verbs(verbs)
     erase.add_verbs(verbs)
+    sources.add_verbs(verbs)
     doctor.add_verbs(verbs)
     trial.add_verbs(verbs)
     backup.add_verbs(verbs)

@@ -16,6 +16,7 @@ from features.registry.records import (
     Switch,
 )
 from features.registry.registry import Registry
+from features.registry.source_schemas import SourceSchema
 
 __all__ = [
     "AuditEntry",
@@ -31,6 +32,7 @@ __all__ = [
     "RolloutEntry",
     "Run",
     "ShadowTotal",
+    "SourceSchema",
     "StoredManifest",
     "Switch",
 ]
