@@ -6,6 +6,7 @@ from features.cli import (
     backup,
     batch,
     cassandra,
+    data_docs,
     definitions,
     doctor,
     maintain,
@@ -45,6 +46,7 @@ def build_parser() -> Parser:
     quarantine.add_verbs(verbs)
     maintain.add_verbs(verbs)
     doctor.add_verbs(verbs)
+    data_docs.add_verbs(verbs)
     trial.add_verbs(verbs)
     backup.add_verbs(verbs)
     cassandra.add_verbs(verbs)

@@ -23,7 +23,7 @@ class IntervalCheck:
     """One check of a view's intervals, each judged by itself against those before it.
 
     rule: "row_count", "null_share", "mean" or "freshness". column: a feature, a source (freshness), or "*" (row_count).
-    limits: the arguments that bound it, by name.
+    limits: the arguments that bound it, by name: numbers, and a timedelta for max_age.
     over: how many intervals before it, the latest that were built, it is compared with; 0: none (freshness).
     min_intervals: with fewer of them it holds, and its result says so.
     severity: "warn" publishes and reports; "refuse" publishes nothing of the range.
@@ -31,7 +31,7 @@ class IntervalCheck:
 
     rule: str
     column: str
-    limits: Mapping[str, float | timedelta]
+    limits: Mapping[str, Any]
     over: int = 0
     min_intervals: int = 0
     severity: str = "warn"
@@ -75,7 +75,9 @@ class Check:
         severity: str = "warn",
     ) -> IntervalCheck:
         """The number of rows is within these multiples of the median of the `over` intervals before."""
-        given = {name: value for name, value in (("min_ratio", min_ratio), ("max_ratio", max_ratio)) if value is not None}
+        given = {
+            name: value for name, value in (("min_ratio", min_ratio), ("max_ratio", max_ratio)) if value is not None
+        }
         if not given:
             raise fail("Check.row_count", "limits", "are missing; give min_ratio, max_ratio or both")
         for name, value in given.items():

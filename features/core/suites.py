@@ -35,7 +35,9 @@ def read_suite(path: str, *, columns: Sequence[str], owner: str) -> Suite:
             f"{owner}: suite {path!r} cannot be read: {exc.strerror}; paths are relative to the working folder"
         ) from exc
     if len(content) > _MAX_BYTES:
-        raise DefinitionError(f"{owner}: suite {path!r} is larger than {_MAX_BYTES:,} bytes; split the view, or the suite")
+        raise DefinitionError(
+            f"{owner}: suite {path!r} is larger than {_MAX_BYTES:,} bytes; split the view, or the suite"
+        )
     try:
         parsed = json.loads(content, parse_constant=_refuse_constant)
     except ValueError as exc:

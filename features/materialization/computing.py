@@ -12,6 +12,7 @@ from features.core.definitions import FeatureView, Source
 from features.core.schedule import Interval
 from features.core.view_source import ViewSource
 from features.engine.fingerprint import fingerprint_intervals
+from features.engine.freshness import Newest, find_newest
 from features.engine.source import read_source
 from features.engine.transform import assign_intervals, collapse, run_transform
 from features.engine.upstream import Upstream, read_view
@@ -31,11 +32,13 @@ class Computed:
 
     rows: as `collapse` leaves them. held: what the sources held, as a fingerprint of each interval, by its end.
     reads: the position that was read of each view that the view reads, by `name@version`.
+    newest: how fresh sources are, as far as the view's checks ask.
     """
 
     rows: "DataFrame"
     held: Mapping[datetime, str]
     reads: Mapping[str, int]
+    newest: Newest
 
 
 def compute(
@@ -66,7 +69,9 @@ def compute(
             returned = compute_windows(returned, plan_view(applied, intervals))
     held = fingerprint_intervals(frames, applied, intervals, upstreams)
     reads = {name: upstream.position for name, upstream in upstreams.items()}
-    return Computed(rows=collapse(assign_intervals(returned, intervals), applied), held=held, reads=reads)
+    newest = find_newest(spark, applied, frames, intervals)
+    rows = collapse(assign_intervals(returned, intervals), applied)
+    return Computed(rows=rows, held=held, reads=reads, newest=newest)
 
 
 def _read(
