@@ -2,8 +2,8 @@
 
 `aggregation` is the same checks as a hand-written Spark aggregation, with a query for each column that is unique. Both
 work in one process, in turn, on the same cached rows, once with rows that pass, once with rows that break a rule of
-each severity ("failing"), where ours also finds a few failing keys. One uncounted turn of each precedes. What both count is
-compared before times count, and nothing may stay cached.
+each severity ("failing"), where ours also finds a few failing keys. One uncounted turn of each precedes. What both
+count is compared before times count, and nothing may stay cached.
 
 The last line is one JSON object: "seconds" (medians) and "spread" [least, most] by contender, "ratios" (ours to
 aggregation, of one turn: the median) with "ratios_spread", and under "failing" the same of failing rows. A limit of 1.5

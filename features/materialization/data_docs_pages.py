@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
 from features.core.applied import AppliedView
-from features.core.times import format_instant
 from features.registry import Run
 
 Result = Mapping[str, Any]
@@ -27,7 +27,7 @@ code { font: 13px ui-monospace, monospace; overflow-wrap: anywhere; }
 .strip span { display: inline-block; width: 1.15em; text-align: center; border-radius: 2px; }
 .pass { color: var(--pass); } .warn { color: var(--warn); font-weight: 700; }
 .quarantine { color: var(--quarantine); font-weight: 700; } .refuse { color: var(--refuse); font-weight: 700; }
-.none { color: var(--none); }
+.none { color: var(--none); } .time { white-space: nowrap; }
 """
 # Without it a page could be made to load something by what it shows.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -35,7 +35,7 @@ _SIGNS = {"pass": "\u25cf", "warn": "!", "quarantine": "Q", "refuse": "\u2715", 
 _WORST = ("pass", "warn", "quarantine", "refuse")
 _LEGEND = (
     f"{_SIGNS['pass']} holds, {_SIGNS['warn']} warned, {_SIGNS['quarantine']} quarantined rows, "
-    f"{_SIGNS['refuse']} refused, {_SIGNS['none']} not judged; the latest run is on the right"
+    f"{_SIGNS['refuse']} refused, {_SIGNS['none']} not judged; the latest run is on the right; times are UTC"
 )
 
 
@@ -98,7 +98,7 @@ def _rules(report: ViewReport) -> str:
             judged = (result["column"], result["rule"], result["severity"])
             fared.setdefault(judged, {}).setdefault(run.run_id, []).append(result)
     rows = []
-    for (column, rule, severity), by_run in sorted(fared.items(), key=lambda item: -_failures(item[1])):
+    for (column, rule, severity), by_run in sorted(fared.items(), key=lambda rule: -_failures(rule[1])):
         cells = [_rule_cell(run, by_run.get(run.run_id, ())) for run in reversed(report.runs)]
         latest = next(by_run[run.run_id] for run in report.runs if run.run_id in by_run)
         rows.append(
@@ -127,7 +127,7 @@ def _told(results: Sequence[Result]) -> str:
     for result in failing:
         told = result.get("detail") or f"{result['failing']:,} of {result['rows']:,} rows fail"
         keys = "; ".join(result.get("keys") or ())
-        where = f"<span class='dim'>{escape(result['interval_end'])}</span> {escape(told)}"
+        where = f"<span class='dim'>{_interval_end(result)}</span> {escape(told)}"
         lines.append(where + (f"<br><code>{escape(keys)}</code>" if keys else ""))
     return "<br>".join(lines)
 
@@ -135,7 +135,7 @@ def _told(results: Sequence[Result]) -> str:
 def _runs(report: ViewReport) -> str:
     rows = [
         [
-            escape(format_instant(run.started_at)),
+            _instant(run.started_at),
             f"{_instant(run.start)}<br>{_instant(run.end)}",
             _strip([_run_cell(run, report.results)]) + " " + escape(run.status),
             f"{run.counts.get('rows', 0):,}",
@@ -149,7 +149,7 @@ def _runs(report: ViewReport) -> str:
 
 def _last_run(run: Run, results: Mapping[str, Sequence[Result]]) -> tuple[str, str, str]:
     failing = sum(1 for result in results.get(run.run_id, ()) if result["failing"])
-    return escape(run.status), escape(format_instant(run.started_at)), str(failing)
+    return escape(run.status), _instant(run.started_at), str(failing)
 
 
 def _run_cell(run: Run, results: Mapping[str, Sequence[Result]]) -> str:
@@ -168,11 +168,19 @@ def _rule_cell(run: Run, results: Iterable[Result]) -> str:
 
 
 def _range(run: Run) -> str:
-    return f"{format_instant(run.start)} to {format_instant(run.end)}" if run.start and run.end else "no range"
+    return f"{_shown(run.start)} to {_shown(run.end)}" if run.start and run.end else "no range"
 
 
-def _instant(moment: Any) -> str:
-    return escape(format_instant(moment)) if moment is not None else "-"
+def _instant(moment: datetime | None) -> str:
+    return f"<span class='time'>{_shown(moment)}</span>" if moment is not None else "-"
+
+
+def _interval_end(result: Result) -> str:
+    return _instant(datetime.fromisoformat(result["interval_end"])) if result["interval_end"] else ""
+
+
+def _shown(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _cell(kind: str, title: str) -> str:

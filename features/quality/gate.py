@@ -70,7 +70,8 @@ def judge(rows: DataFrame, view: AppliedView, span: Span | None = None) -> Verdi
 def _find_broken(rows: DataFrame, view: AppliedView, rules: Sequence[Rule]) -> list[Rule]:
     """The rules that Great Expectations finds broken, in order."""
     broken = set()
-    for result in validate(build_batch(rows, rules), build_suite(view).expectations):
+    not_null = [rule.column for rule in rules if rule.name == "not_null"]
+    for result in validate(build_batch(rows, rules), build_suite(view).expectations, null_columns=not_null):
         rule = rules[result.expectation_config.meta["rule"]]
         if why := read_exception(result):
             _refuse_to_guess(view, rule, why)

@@ -4,7 +4,7 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -31,10 +31,17 @@ def load_great_expectations() -> Any:
     return great_expectations
 
 
-def validate(batch: DataFrame, expectations: "Sequence[Expectation]") -> list[Any]:
+def validate(
+    batch: DataFrame, expectations: "Sequence[Expectation]", *, null_columns: Iterable[str] | None = None
+) -> list[Any]:
     """The ExpectationValidationResult of each, in any order: `success`, or `exception_info` where it was not judged.
 
     Nothing is cached, written or sent: the context lives in memory, and the caller's own, if any, is put back.
+
+    Args:
+        batch: what is judged.
+        expectations: by which it is.
+        null_columns: where no expectation has a `mostly`, the columns that one of them expects no nulls in; None: any.
     """
     load_great_expectations()
     from great_expectations.core.batch import Batch
@@ -44,7 +51,8 @@ def validate(batch: DataFrame, expectations: "Sequence[Expectation]") -> list[An
     from features.quality.engine import gate_engine
 
     with _judging, _without_deprecations(), _ephemeral_context() as context:
-        engine = gate_engine()(spark=batch.sparkSession, persist=False)
+        counted = None if null_columns is None else frozenset(null_columns)
+        engine = gate_engine()(spark=batch.sparkSession, persist=False, null_columns=counted)
         data: Any = SparkDFBatchData(engine, batch)
         validator = Validator(execution_engine=engine, batches=[Batch(data=data)], data_context=context)
         configurations = validator.process_expectations_for_validation([e.configuration for e in expectations])

@@ -290,3 +290,12 @@ def test_the_doctor_goes_on_without_a_configuration(project: Project) -> None:
 def _day(number: int) -> Interval:
     start = datetime(2024, 1, number, tzinfo=UTC)
     return Interval(start, start + timedelta(days=1))
+
+
+def test_data_docs_are_written_where_they_are_wanted(project: Project) -> None:
+    project.run("apply")
+    outcome = project.run("data-docs", "last_payment", "--out", "site", "--json")
+    assert outcome.code == 0
+    assert outcome.data == {"index": "site/index.html", "pages": ["site/last_payment.v1.html"]}
+    assert "No run has built it." in (project.folder / "site" / "last_payment.v1.html").read_text()
+    assert project.run("data-docs").code == 2
