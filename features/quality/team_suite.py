@@ -20,6 +20,10 @@ from features.quality.verdict import RuleResult
 
 # Where the gate keeps an expectation's place in the file while it is judged.
 _PLACE = "features_expectation"
+# They run SQL of their own, whose rows they bring to the driver.
+_QUERIES = ("unexpected_rows_expectation", "expect_query_results_to_match_comparison")
+# On Spark they look at the column's type, without this metric.
+_OF_TYPES = ("column_values.of_type", "column_values.in_type_list")
 _COLUMNS = ("column", "column_A", "column_B", "column_list", "column_set")
 
 
@@ -81,6 +85,8 @@ def _parse(content: Any, place: int, *, owner: str) -> Any:
     named = f"{owner} ({content['type']})"
     if "$PARAMETER" in str(content):
         raise DefinitionError(f"{named} takes a suite parameter, which a run has none of; write the value")
+    if content["type"] in _QUERIES:
+        raise DefinitionError(f"{named} brings rows to the driver; write what it says as expectations of columns")
     told = {key: content[key] for key in ("severity", "description", "notes") if content.get(key) is not None}
     meta = {**(content.get("meta") or {}), _PLACE: place}
     try:
@@ -99,6 +105,8 @@ def _parse(content: Any, place: int, *, owner: str) -> Any:
 
 def _metrics(expectation: Any) -> list[str]:
     mapped = getattr(expectation, "map_metric", None)
+    if mapped in _OF_TYPES:
+        return []
     return [f"{mapped}.condition"] if mapped else list(getattr(expectation, "metric_dependencies", ()))
 
 

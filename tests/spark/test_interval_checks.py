@@ -1,6 +1,7 @@
 """Checks that look back and a team's own suite, in builds: what is compared, kept and told."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 from features import Check, DType, Expect, Feature
 from features.core.discovery import Definitions
 from features.errors import DefinitionError, RefusedError
+from features.functions import F
 from features.materialization.suites import with_checked_suites
 from features.registry import LedgerEntry
-from tests.builders import Workshop, at, make_view, payments_source, write_payments
+from tests.builders import Workshop, at, make_view, passes_on, payments_source, write_payments
 from tests.spark.test_build import forget_last_commit, tree
 
 pytestmark = pytest.mark.spark
@@ -119,6 +121,29 @@ def test_an_interval_that_lost_its_rows_can_be_refused(workshop: Workshop, tmp_p
         workshop.build(view, DAYS[2], DAYS[3])
 
 
+def doubled(payments: Any) -> Any:
+    """Each payment twice: once again under another customer."""
+    once = passes_on(payments)
+    return once.union(once.withColumn("customer", F.concat("customer", F.lit("'"))))
+
+
+def test_a_transform_that_returns_twice_the_rows_is_refused_where_rows_are_compared(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    write_payments(tmp_path / "payments", payments([2, 3, 2]))
+    source = payments_source(tmp_path / "payments")
+    check = Check.row_count(max_ratio=1.5, min_intervals=2, severity="refuse")
+    workshop.apply(view := make_view(sources=[source], checks=[check]))
+    workshop.build(view, DAYS[0], DAYS[2])
+    before = tree(workshop.warehouse)
+    with pytest.raises(
+        RefusedError, match=r"row_count\(max_ratio=1.5, over=7\) \(refuse\): 4 rows; .* is 2.5, ratio 1.6"
+    ):
+        # The same version: what changed is a table that the transform joins with, say.
+        workshop.build(replace(view, transform=doubled), DAYS[2], DAYS[3])
+    assert tree(workshop.warehouse) == before
+
+
 def test_a_kill_right_after_a_commit_loses_no_figures(workshop: Workshop, tmp_path: Path) -> None:
     write_payments(tmp_path / "payments", payments([4, 3]))
     applied = workshop.apply(view := make_view(sources=[payments_source(tmp_path / "payments")], checks=CHECKS))
@@ -188,6 +213,7 @@ def test_a_suite_is_judged_in_each_interval_by_itself(workshop: Workshop, tmp_pa
         of("column_values_to_be_unique", column="customer"),
         of("table_columns_to_match_set", column_set=["customer", "event_timestamp", "amount"]),
         of("column_values_to_be_between", column="amount", min_value=1, mostly=0.9),
+        of("column_values_to_be_of_type", column="amount", type_="DoubleType"),
     )
     view = make_view(sources=[payments_source(tmp_path / "payments")], suite=suite)
     workshop.apply(view)
@@ -196,7 +222,7 @@ def test_a_suite_is_judged_in_each_interval_by_itself(workshop: Workshop, tmp_pa
         ("expect_column_mean_to_be_between", "2024-01-03", "amount mean must be less than or equal to 5.0."),
         ("expect_table_row_count_to_be_between", "2024-01-03", "Must have less than or equal to 3 rows."),
     ]
-    assert len(told(workshop, failing=False)) == 3
+    assert len(told(workshop, failing=False)) == 4
 
 
 def test_a_suite_refuses_what_it_calls_critical_and_judges_by_what_was_applied(
@@ -226,6 +252,10 @@ def test_a_suite_refuses_what_it_calls_critical_and_judges_by_what_was_applied(
         (of("column_values_to_not_be_null", column="amuont"), "no column 'amuont'; did you mean 'amount'"),
         (of("column_mean_to_be_between", column="amount", min_value={"$PARAMETER": "low"}), "takes a suite parameter"),
         (of("column_values_to_match_like_pattern", column="amount", like_pattern="a%"), "cannot be judged on Spark"),
+        (
+            {"type": "unexpected_rows_expectation", "kwargs": {"unexpected_rows_query": "SELECT 1"}},
+            "brings rows to the",
+        ),
     ],
 )
 def test_an_expectation_that_no_run_could_judge_is_told_by_plan(
