@@ -1,44 +1,54 @@
 """How fresh sources are: the newest row that each has at the end of an interval, as far back as a check asks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from features.core.applied import AppliedView
+from features.core.definitions import Source
 from features.core.schedule import Interval
 from features.core.times import from_micros, to_micros
-from features.engine.source import before, read_source
+from features.engine.source import before
 from features.engine.transform import collect_one
 from features.stores.delta import AVAILABLE, micros_literal
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame
 
 Newest = Mapping[str, Mapping[datetime, datetime | None]]
 
 
 def find_newest(
-    spark: "SparkSession", view: AppliedView, frames: "Mapping[str, DataFrame]", intervals: Sequence[Interval]
+    view: AppliedView,
+    frames: "Mapping[str, DataFrame]",
+    intervals: Sequence[Interval],
+    read_from: "Callable[[Source, datetime], DataFrame]",
 ) -> Newest:
     """By source and end of interval, the greatest available time before that end; None: older than checks tolerate.
 
     Only of sources that a freshness check names. It looks at one column of the longest `max_age` before each end,
     whatever the range is: of what the run has read, or beyond it where it must.
 
-    Raises: SourceError, TimeError: as `read_source`.
+    Args:
+        view: the version.
+        frames: of the sources, by name, as the run reads them.
+        intervals: of the run.
+        read_from: the same of one source, from a moment on.
+
+    Raises: SourceError, TimeError: a source cannot be read.
     """
     ages: dict[str, timedelta] = {}
     for check in view.checks:
         if check.rule == "freshness":
             ages[check.column] = max(ages.get(check.column, timedelta(0)), check.limits["max_age"])
     found: dict[str, dict[datetime, datetime | None]] = {}
-    start, end = intervals[0].start, intervals[-1].end
+    start = intervals[0].start
     for source in view.sources:
         if source.name in ages:
             since = before(intervals[0].end, ages[source.name])
             frame = frames[source.name]
             if since < before(start, source.history):
-                frame = read_source(spark, source, since, end, at_ticks=True)
+                frame = read_from(source, since)
             found[source.name] = _newest(frame, since, intervals, view.reference)
     return found
 

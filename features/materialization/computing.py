@@ -69,7 +69,11 @@ def compute(
             returned = compute_windows(returned, plan_view(applied, intervals))
     held = fingerprint_intervals(frames, applied, intervals, upstreams)
     reads = {name: upstream.position for name, upstream in upstreams.items()}
-    newest = find_newest(spark, applied, frames, intervals)
+
+    def read_from(source: Source, since: datetime) -> "DataFrame":
+        return _read(spark, source, since, end, upstreams, at_ticks=True)
+
+    newest = find_newest(applied, frames, intervals, read_from)
     rows = collapse(assign_intervals(returned, intervals), applied)
     return Computed(rows=rows, held=held, reads=reads, newest=newest)
 
