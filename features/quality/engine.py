@@ -15,7 +15,8 @@ else:
     _Base = object
 
 # The JVM compiles no method of more than 8,000 bytes of code: many aggregates at once run interpreted.
-_METRICS_PER_JOB = 32
+_METRICS_PER_JOB = 16
+_ROWS = "table.row_count"
 _COUNT = ".unexpected_count.aggregate_fn"
 _NULLS = ("column_values.nonnull.unexpected_count", "column_values.nonnull.unexpected_count.aggregate_fn")
 _UNIQUE = ("compound_columns.unique.unexpected_count", "compound_columns.unique.filtered_row_count")
@@ -31,15 +32,17 @@ def gate_engine() -> Any:
 
 
 class _GateMetrics(_Base):
-    def __init__(self, *, null_columns: frozenset[str] | None, **options: Any) -> None:
+    def __init__(self, *, rows: int, null_columns: frozenset[str] | None, **options: Any) -> None:
         """The engine of one batch.
 
         Args:
+            rows: how many the batch has.
             null_columns: those whose nulls have to be counted, where no expectation has a `mostly`, which is a share of
                 what is not null; None: all.
             options: of Great Expectations' engine.
         """
         super().__init__(**options)
+        self._rows = rows
         self._null_columns = null_columns
         self._groups: dict[Any, tuple[int, int]] = {}
 
@@ -63,6 +66,8 @@ class _GateMetrics(_Base):
     def _resolve(self, metric: Any, metrics: Any) -> Any:
         """The value of a metric; None where Great Expectations computes it."""
         name = metric.metric_name
+        if name == _ROWS and not metric.metric_domain_kwargs.get("row_condition"):
+            return self._rows
         if name in _UNIQUE:
             return self._count_groups(metric)[_UNIQUE.index(name)]
         if name in _NULLS and self._spares(metric.metric_domain_kwargs["column"]):

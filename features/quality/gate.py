@@ -47,7 +47,7 @@ def judge(rows: DataFrame, view: AppliedView, span: Span | None = None) -> Verdi
     span = Span(ends=sorted(filled)) if span is None else span
     profiles = {end: filled.get(end) or empty_profile(view) for end in span.ends}
     total = sum(profile.rows for profile in filled.values())
-    broken = _find_broken(rows, view, rules) if total else []
+    broken = _find_broken(rows, view, rules, total) if total else []
     evidence = gather_evidence(rows, view, broken, filled) if broken else ()
     check_agreement(view, broken, evidence)
     judged = [*judge_suite(rows, view, filled), *judge_intervals(view, span, profiles)]
@@ -67,11 +67,12 @@ def judge(rows: DataFrame, view: AppliedView, span: Span | None = None) -> Verdi
     )
 
 
-def _find_broken(rows: DataFrame, view: AppliedView, rules: Sequence[Rule]) -> list[Rule]:
+def _find_broken(rows: DataFrame, view: AppliedView, rules: Sequence[Rule], total: int) -> list[Rule]:
     """The rules that Great Expectations finds broken, in order."""
     broken = set()
     not_null = [rule.column for rule in rules if rule.name == "not_null"]
-    for result in validate(build_batch(rows, rules), build_suite(view).expectations, null_columns=not_null):
+    batch, suite = build_batch(rows, rules), build_suite(view)
+    for result in validate(batch, suite.expectations, rows=total, null_columns=not_null):
         rule = rules[result.expectation_config.meta["rule"]]
         if why := read_exception(result):
             _refuse_to_guess(view, rule, why)

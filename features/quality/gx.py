@@ -32,7 +32,7 @@ def load_great_expectations() -> Any:
 
 
 def validate(
-    batch: DataFrame, expectations: "Sequence[Expectation]", *, null_columns: Iterable[str] | None = None
+    batch: DataFrame, expectations: "Sequence[Expectation]", *, rows: int, null_columns: Iterable[str] | None = None
 ) -> list[Any]:
     """The ExpectationValidationResult of each, in any order: `success`, or `exception_info` where it was not judged.
 
@@ -41,6 +41,7 @@ def validate(
     Args:
         batch: what is judged.
         expectations: by which it is.
+        rows: how many the batch has.
         null_columns: where no expectation has a `mostly`, the columns that one of them expects no nulls in; None: any.
     """
     load_great_expectations()
@@ -52,7 +53,7 @@ def validate(
 
     with _judging, _without_deprecations(), _ephemeral_context() as context:
         counted = None if null_columns is None else frozenset(null_columns)
-        engine = gate_engine()(spark=batch.sparkSession, persist=False, null_columns=counted)
+        engine = gate_engine()(spark=batch.sparkSession, persist=False, rows=rows, null_columns=counted)
         data: Any = SparkDFBatchData(engine, batch)
         validator = Validator(execution_engine=engine, batches=[Batch(data=data)], data_context=context)
         configurations = validator.process_expectations_for_validation([e.configuration for e in expectations])

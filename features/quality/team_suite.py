@@ -1,6 +1,6 @@
 """A team's own suite, judged by Great Expectations beside what a view's definition expects."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from string import Template
@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from features.core.applied import AppliedView
 from features.core.definitions import EVENT_TIMESTAMP
+from features.core.profile import Profile
 from features.core.suites import Suite
 from features.core.times import format_instant, to_micros
 from features.errors import DefinitionError
@@ -27,14 +28,14 @@ _OF_TYPES = ("column_values.of_type", "column_values.in_type_list")
 _COLUMNS = ("column", "column_A", "column_B", "column_list", "column_set")
 
 
-def judge_suite(rows: DataFrame, view: AppliedView, ends: Iterable[datetime]) -> list[RuleResult]:
+def judge_suite(rows: DataFrame, view: AppliedView, profiles: Mapping[datetime, Profile]) -> list[RuleResult]:
     """One result for each expectation and interval that fails it, one for each expectation that never fails.
 
     Every interval is a batch of its own, of the view's own columns: expectations speak of shares, means and numbers of
     rows too. Severity is what the file says: critical refuses, warning and info warn.
 
     Args:
-        ends: of the intervals that have rows.
+        profiles: of the intervals that have rows, by their end.
 
     Raises: DefinitionError: the suite is not valid, or an expectation cannot be judged.
     """
@@ -42,13 +43,13 @@ def judge_suite(rows: DataFrame, view: AppliedView, ends: Iterable[datetime]) ->
         return []
     expectations = parse_expectations(view.suite, owner=view.reference)
     columns = [*view.join_keys, EVENT_TIMESTAMP, *(f.name for f in view.features)]
-    intervals = sorted(ends)
+    intervals = sorted(profiles)
     failed: dict[int, list[RuleResult]] = {place: [] for place in range(len(expectations))}
     for end in intervals:
         own = (
             rows if len(intervals) == 1 else rows.where(F.col("_interval") == F.timestamp_micros(F.lit(to_micros(end))))
         )
-        for result in validate(own.select(*columns), expectations):
+        for result in validate(own.select(*columns), expectations, rows=profiles[end].rows):
             place = result.expectation_config.meta[_PLACE]
             if why := read_exception(result):
                 where = f"{view.reference}: suite {view.suite.path!r}: expectation {place + 1}"
@@ -143,7 +144,7 @@ def _tell(result: Any) -> str:
     configuration = result.expectation_config
     if configuration.description:
         return str(configuration.description)
-    configuration.render()
+    result.render()
     for content in configuration.rendered_content or ():
         value = content.value.to_json_dict()
         if value.get("template"):

@@ -87,6 +87,20 @@ def test_a_range_at_once_is_judged_as_its_days_one_by_one(workshop: Workshop, tm
     apart.registry.close()
 
 
+def test_a_source_may_be_older_than_what_the_run_reads(workshop: Workshop, tmp_path: Path) -> None:
+    write_payments(tmp_path / "payments", payments([1]))
+    checks = [
+        Check.freshness("payments", max_age=timedelta(hours=38)),
+        Check.freshness("payments", max_age=timedelta(3)),
+    ]
+    workshop.apply(view := make_view(sources=[payments_source(tmp_path / "payments")], checks=checks))
+    workshop.build(view, DAYS[0], DAYS[3])
+    assert told(workshop) == [("freshness", "2024-01-04", "no row of the 1 day, 14:00:00 before the interval's end")]
+    workshop.build(view, DAYS[2], DAYS[3])
+    assert told(workshop)[1:] == told(workshop)[:1]
+    assert told(workshop, failing=False)[-1][2].startswith("newest row of 2024-01-01T10:00:00+00:00, 2 days, 14:00:00")
+
+
 def test_a_refused_interval_is_not_published_nor_compared_with_and_a_rerun_replaces_its_figures(
     workshop: Workshop, tmp_path: Path
 ) -> None:
