@@ -18,7 +18,9 @@ else:
 _METRICS_PER_JOB = 16
 _ROWS = "table.row_count"
 _COUNT = ".unexpected_count.aggregate_fn"
-_NULLS = ("column_values.nonnull.unexpected_count", "column_values.nonnull.unexpected_count.aggregate_fn")
+_NULLS = tuple(
+    f"column_values.nonnull.{step}" for step in ("condition", "unexpected_count.aggregate_fn", "unexpected_count")
+)
 _UNIQUE = ("compound_columns.unique.unexpected_count", "compound_columns.unique.filtered_row_count")
 
 
@@ -71,7 +73,7 @@ class _GateMetrics(_Base):
         if name in _UNIQUE:
             return self._count_groups(metric)[_UNIQUE.index(name)]
         if name in _NULLS and self._spares(metric.metric_domain_kwargs["column"]):
-            return 0 if name == _NULLS[0] else (F.lit(0), {}, {})
+            return 0  # of all steps to the count: each is read by the next alone
         if name.endswith(_COUNT):
             condition, compute, accessor = metrics[metric.metric_dependencies["unexpected_condition"].id]
             # In half the time of the sum of ones and zeros that it would be.
