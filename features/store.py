@@ -18,8 +18,8 @@ from features.errors import StaleCodeError
 from features.materialization.maintenance.verbs import MaintenanceVerbs
 from features.materialization.quarantine_verbs import Quarantines, QuarantineVerbs
 from features.materialization.rollout import RolloutVerbs, Versions
-from features.materialization.verbs import Ledgered, LedgerVerbs
 from features.materialization.suites import with_checked_suites
+from features.materialization.verbs import Ledgered, LedgerVerbs
 from features.registry import Plan, Registry
 from features.training.verbs import TrainingVerbs
 
