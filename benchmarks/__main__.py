@@ -21,6 +21,7 @@ COMMANDS = (
     ("benchmarks.load",),
     ("benchmarks.load", "--types", "mixed"),
     ("benchmarks.http",),
+    ("benchmarks.gate",),
 )
 
 

@@ -7,6 +7,7 @@ from features.core.aggregations import Aggregation
 from features.core.definitions import BatchSource, Entity, Feature, FeatureService, FeatureView
 from features.core.dtypes import DType
 from features.core.expect import Expect
+from features.core.interval_checks import Check
 from features.core.on_demand import GoldenRow, OnDemandFeatureView, RequestSource, on_demand
 from features.core.sources import FunctionSource, JdbcSource
 from features.core.view_source import ViewSource
@@ -15,6 +16,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Aggregation",
     "BatchSource",
+    "Check",
     "DType",
     "Entity",
     "Expect",

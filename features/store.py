@@ -19,6 +19,7 @@ from features.errors import StaleCodeError
 from features.materialization.maintenance.verbs import MaintenanceVerbs
 from features.materialization.quarantine_verbs import Quarantines, QuarantineVerbs
 from features.materialization.rollout import RolloutVerbs, Versions
+from features.materialization.suites import with_checked_suites
 from features.materialization.verbs import Ledgered, LedgerVerbs
 from features.registry import Plan, Registry
 from features.training.verbs import TrainingVerbs
@@ -62,15 +63,15 @@ class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs, LedgerVerbs, Ma
             against: the settings of another environment, whose registry is only read; None: this one's.
         """
         if against is None:
-            return self.registry.plan(self.definitions)
+            return self.registry.plan(with_checked_suites(self.definitions))
         with TemporaryDirectory(prefix="features-plan-") as scratch:
             password = against.registry_password()
             with Registry.open_read_only(against.registry, password=password, scratch=Path(scratch)) as registry:
-                return registry.plan(self.definitions)
+                return registry.plan(with_checked_suites(self.definitions))
 
     def apply(self) -> Plan:
         """Register what the views package defines; what was changed. Doing it twice changes nothing more."""
-        return self.registry.apply(self.definitions)
+        return self.registry.apply(with_checked_suites(self.definitions))
 
     def build(
         self,

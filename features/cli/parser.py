@@ -6,6 +6,7 @@ from features.cli import (
     backup,
     batch,
     cassandra,
+    data_docs,
     definitions,
     doctor,
     erase,
@@ -49,6 +50,7 @@ def build_parser() -> Parser:
     erase.add_verbs(verbs)
     sources.add_verbs(verbs)
     doctor.add_verbs(verbs)
+    data_docs.add_verbs(verbs)
     trial.add_verbs(verbs)
     backup.add_verbs(verbs)
     cassandra.add_verbs(verbs)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from features.core.definitions import Feature, FeatureService, ViewSpec
+from features.core.suites import Suite
 from features.errors import UsageError
 
 if TYPE_CHECKING:
@@ -13,10 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AppliedView(ViewSpec):
-    """One version of a view as it was applied: its spec, without its code."""
+    """One version of a view as it was applied: its spec, without its code.
+
+    suite: the team's own expectations, as they were in their file when it was applied.
+    """
 
     version: int
     definition_hash: str
+    suite: Suite | None = None
 
     @property
     def reference(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from features.core.aggregations import Aggregation
 from features.core.applied import AppliedView
+from features.core.canonical_checks import checks_metadata, parse_checks
 from features.core.canonical_sources import parse_source, source_definition, source_metadata
 from features.core.code import syntax_tree
 from features.core.definitions import NO_LIMIT, Entity, Feature, FeatureService, FeatureView
@@ -40,7 +41,7 @@ def view_definition(view: FeatureView) -> Json:
 
 
 def view_metadata(view: FeatureView) -> Json:
-    """What may change in place, without touching a table."""
+    """What may change in place, without touching a table. Raises: DefinitionError: the view's suite cannot be read."""
     return {
         "description": view.description,
         "owner": view.owner,
@@ -59,6 +60,7 @@ def view_metadata(view: FeatureView) -> Json:
             for f in view.features
         },
         "sources": {s.name: source_metadata(s) for s in view.sources},
+        **checks_metadata(view),
     }
 
 
@@ -135,6 +137,7 @@ def applied_view(definition: Json, metadata: Json, *, version: int) -> AppliedVi
         retention=_optional_duration(metadata["retention"]),
         reprocess=metadata["reprocess"],
         quarantine_limit=metadata.get("quarantine_limit", NO_LIMIT),
+        **parse_checks(metadata),
     )
 
 

@@ -23,6 +23,7 @@ from features.core.checks import (
 )
 from features.core.dtypes import DType
 from features.core.feature import Feature as Feature
+from features.core.interval_checks import IntervalCheck
 from features.core.references import Reference, parse_reference
 from features.core.schedule import parse_schedule
 from features.core.sources import BatchSource as BatchSource
@@ -31,6 +32,7 @@ from features.core.view_source import ViewSource
 from features.errors import DefinitionError
 
 Source = BatchSource | JdbcSource | FunctionSource | ViewSource
+EVENT_TIMESTAMP = "event_timestamp"
 DEFINITIONS = frozenset(
     {"Entity", "BatchSource", "JdbcSource", "FunctionSource", "ViewSource", "Feature", "Aggregation", "FeatureView",
      "FeatureService"}
@@ -38,7 +40,7 @@ DEFINITIONS = frozenset(
 # The fields of definitions that may change without a new version of a view.
 IN_PLACE = frozenset(
     {"description", "owner", "tags", "unit", "expect", "quarantine_limit", "retention", "reprocess", "partition_field",
-     "partition_column", "num_partitions"}
+     "partition_column", "num_partitions", "checks", "suite"}
 )  # fmt: skip
 
 # The share of an interval's rows that may be withheld: all of them.
@@ -89,6 +91,7 @@ class ViewSpec:
     aggregations: what is computed over sliding windows. Each of their features is one of `features`.
     values_at: where windows end. "event": at each row's event; "tick": at each tick of the schedule. See
         docs/windows.md.
+    checks: what each interval as a whole must be, beside those before it; see docs/quality-checks.md.
     """
 
     name: str
@@ -107,6 +110,7 @@ class ViewSpec:
     tags: Mapping[str, str] = field(default_factory=dict)
     aggregations: Sequence[Aggregation] = ()
     values_at: str = "event"
+    checks: Sequence[IntervalCheck] = ()
 
     def __post_init__(self) -> None:
         me = f"FeatureView {self.name!r}"
@@ -125,6 +129,10 @@ class ViewSpec:
         self._check_times(me)
         limit = check_share(self.quarantine_limit, owner=me, field="quarantine_limit")
         object.__setattr__(self, "quarantine_limit", limit)
+        checks = freeze_items(self.checks, IntervalCheck, owner=me, field="checks", required=False)
+        object.__setattr__(self, "checks", checks)
+        for check in checks:
+            check.check_fits({f.name: f.dtype for f in self.features}, [s.name for s in self.sources], owner=me)
         check_choice(self.available, ("schedule", "source"), owner=me, field="available")
         if self.available == "source" and self.upstreams:
             raise fail(me, "available", '="source" imports what was served elsewhere: it reads no other view')
@@ -212,9 +220,12 @@ class FeatureView(ViewSpec):
         the features and the columns that are aggregated; see docs/time.md for available_timestamp and
         created_timestamp. None, where there are aggregations and one source: its rows as they are.
     features: those that the transform itself returns. Those of the aggregations are added behind them.
+    suite: a JSON file with expectations of Great Expectations that the gate judges too, relative to the folder that
+        commands run in. What it holds counts once it is applied.
     """
 
     transform: Callable[..., Any] | None = None
+    suite: str | None = None
 
     def __post_init__(self) -> None:
         me = f"FeatureView {self.name!r}"
@@ -231,6 +242,8 @@ class FeatureView(ViewSpec):
                 raise fail(me, "transform", "may be None where there is one source: write one that joins them")
         elif not callable(self.transform):
             raise fail(me, "transform", f"must be a function, got {type(self.transform).__name__}")
+        if self.suite is not None:
+            check_text(self.suite, owner=me, field="suite", required=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

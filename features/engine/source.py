@@ -75,13 +75,13 @@ def read_source(
     if source.created_timestamp_field is not None and not at_ticks:
         # A late row is of an earlier time, and needs the history of that time.
         since = min(start, _earliest_event(own, source) or start)
-    since = _before(since, source.history + window)
+    since = before(since, source.history + window)
     if since == start:
         return own
     return _timed(opened, source, since, end)
 
 
-def _before(moment: datetime, duration: timedelta) -> datetime:
+def before(moment: datetime, duration: timedelta) -> datetime:
     """That much earlier, or the beginning of time as datetimes have it."""
     try:
         return moment - duration

@@ -5,7 +5,7 @@ the rerun finds no difference, and sets the registry right.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from features.core.applied import AppliedView
 from features.core.definitions import FeatureView
+from features.core.profile import Profile
 from features.core.schedule import Interval, cover
 from features.core.times import format_instant, to_micros
 from features.engine.changes import Nominal, difference, first_rows
@@ -21,7 +22,7 @@ from features.engine.source import Connections
 from features.engine.transform import check_rows
 from features.errors import FeatureStoreError, RefusedError, StorageError
 from features.materialization.computing import Computed, compute
-from features.materialization.ledger import Told, check_overlap, reconcile, record_commit, tell
+from features.materialization.ledger import Told, check_overlap, find_span, reconcile, record_commit, tell
 from features.materialization.maintenance.expired import check_not_expired, drop_expired
 from features.materialization.publishing import (
     ATTEMPTS,
@@ -153,7 +154,8 @@ class _Run:
         with persisted(computed.rows) as rows:
             count = check_rows(rows, self.applied, name)
             logger.info("transformed", extra={"view": name, "rows": count, "start": start, "end": end})
-            verdict = judge(rows.drop("_copies", "_alike"), self.applied)
+            span = find_span(self.builder.registry, self.applied, self.intervals, computed.newest)
+            verdict = judge(rows.drop("_copies", "_alike"), self.applied, span)
             self._record_verdict(verdict)
             with self.builder.publishing:
                 return self._publish(verdict, count, computed)
@@ -163,7 +165,6 @@ class _Run:
         self.builder.registry.record_validation(self.run_id, results)
 
     def _publish(self, verdict: Verdict, count: int, computed: Computed) -> BuildResult:
-        filled = set(self._filled(verdict, count))
         quarantine = Quarantine(self.builder.spark, self.builder.warehouse, self.applied)
         ends = [interval.end for interval in self.intervals]
         for _ in range(ATTEMPTS):
@@ -178,7 +179,7 @@ class _Run:
                 totals = count_changes(changes, self.applied)
                 if self.applied.is_imported and totals and set(totals) & reruns:
                     raise self._changed_import(totals, reruns)
-                told = self._tell(totals, filled, reruns, computed, snapshot)
+                told = self._tell(totals, verdict.profiles, reruns, computed, snapshot)
                 # Before the log: a release reads them in the opposite order, so it has these rows, or loses its race.
                 if withheld.differs:
                     quarantine.replace(ends, withheld, run_id=self.run_id)
@@ -225,7 +226,7 @@ class _Run:
     def _tell(
         self,
         totals: Totals,
-        filled: set[datetime],
+        profiles: Mapping[datetime, Profile],
         reruns: set[datetime],
         computed: Computed,
         snapshot: Snapshot | None,
@@ -236,7 +237,7 @@ class _Run:
         late = find_late(self.builder.registry, self.log, snapshot, self.applied, self.intervals, changed)
         return tell(
             self.intervals,
-            filled=filled,
+            profiles=profiles,
             rows=rows,
             fingerprints=computed.held,
             changed=changed,
@@ -283,15 +284,3 @@ class _Run:
         )
         logger.info(status, extra={"view": self.applied.reference, **counts, "delta_version": version})
         return BuildResult(status=status, delta_version=version, quarantined=withheld, **sums)
-
-    def _filled(self, verdict: Verdict, count: int) -> Iterator[datetime]:
-        """The ends of the intervals that got rows from the transform."""
-        from pyspark.sql import functions as F
-
-        if len(self.intervals) == 1:
-            yield from [self.intervals[0].end] if count else []
-            return
-        ends = {to_micros(i.end): i.end for i in self.intervals}
-        for frame in (verdict.accepted, verdict.quarantined):
-            if frame is not None and count:
-                yield from (ends[r[0]] for r in frame.select(F.unix_micros(INTERVAL)).distinct().collect())

@@ -14,6 +14,7 @@ from features.core.schedule import Interval
 from features.core.sources import BatchSource, FunctionSource
 from features.core.view_source import ViewSource
 from features.engine.fingerprint import fingerprint_intervals
+from features.engine.freshness import Newest, find_newest
 from features.engine.source import NO_CONNECTIONS, Connections, SchemaCheck, read_source
 from features.engine.sources.delta import group_by_snapshot
 from features.engine.transform import assign_intervals, collapse, run_transform
@@ -36,11 +37,13 @@ class Computed:
 
     rows: as `collapse` leaves them. held: what the sources held, as a fingerprint of each interval, by its end.
     reads: the position that was read of each view that the view reads, by `name@version`.
+    newest: how fresh sources are, as far as the view's checks ask.
     """
 
     rows: "DataFrame"
     held: Mapping[datetime, str]
     reads: Mapping[str, int]
+    newest: Newest
 
 
 def compute(
@@ -65,6 +68,8 @@ def compute(
     """
     rows: list[DataFrame] = []
     held: dict[datetime, str] = {}
+    newest: dict[str, dict[datetime, datetime | None]] = {}
+    code = {source.name: source for source in _with_code(view, applied)}
     for group in group_by_snapshot(spark, applied.sources, intervals):
         start, end = group[0].start, group[-1].end
 
@@ -77,12 +82,17 @@ def compute(
                 spark, source, start, end, window=window, at_ticks=at_ticks, connections=connections, check=check
             )
 
+        def read_from(source: Source, since: datetime, read: "Callable[..., DataFrame]" = read) -> "DataFrame":
+            return read(code[source.name], since, at_ticks=True)
+
         returned, frames = _compute_group(spark, view, applied, group, read)
         held.update(fingerprint_intervals(frames, applied, group, upstreams))
+        for name, found in find_newest(applied, frames, group, read_from).items():
+            newest.setdefault(name, {}).update(found)
         rows.append(assign_intervals(returned, group))
     united = reduce(lambda one, other: one.unionByName(other), rows)
     reads = {name: upstream.position for name, upstream in upstreams.items()}
-    return Computed(rows=collapse(united, applied), held=held, reads=reads)
+    return Computed(rows=collapse(united, applied), held=held, reads=reads, newest=newest)
 
 
 def _compute_group(

@@ -7,15 +7,21 @@ last: while it is missing, the next run, or the next read as of a moment, tells 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
 
 from features.core.applied import AppliedView
+from features.core.profile import Profile
 from features.core.schedule import Interval
 from features.core.times import from_micros, to_micros
 from features.errors import IntervalError
 from features.materialization.readers import mark_behind, mark_readers
 from features.registry import IntervalOutcome, Registry
 from features.stores.delta import Commit, LogState
+
+if TYPE_CHECKING:
+    from features.engine.freshness import Newest
+    from features.quality import Span
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,13 +30,15 @@ class Told:
 
     intervals: start, end, status, appended rows, and the fingerprint of what sources held, of each. stale: the range in
     which built intervals are now stale; late: start and end of others that are, since rows in them came late. reads:
-    the position that the run read of each view that its view reads, by `name@version`.
+    the position that the run read of each view that its view reads, by `name@version`. profiles: the figures of each
+    interval, in their order, that later ones are compared with.
     """
 
     intervals: Sequence[tuple[int, int, str, int, str | None]]
     stale: tuple[int, int] | None = None
     late: Sequence[tuple[int, int]] = ()
     reads: Mapping[str, int] = field(default_factory=dict)
+    profiles: Sequence[Mapping[str, Any]] = ()
 
     @property
     def rows(self) -> int:
@@ -60,8 +68,9 @@ class Told:
                 position=position,
                 delta_version=version,
                 fingerprint=fingerprint,
+                profile=profile,
             )
-            for start, end, status, rows, fingerprint in self.intervals
+            for (start, end, status, rows, fingerprint), profile in zip_longest(self.intervals, self.profiles)
         ]
         registry.record_intervals(view, run_id, outcomes)
         for after, until in (*([] if self.stale is None else [self.stale]), *self.late):
@@ -75,7 +84,7 @@ class Told:
 def tell(
     intervals: Sequence[Interval],
     *,
-    filled: set[datetime],
+    profiles: Mapping[datetime, Profile],
     rows: Mapping[datetime, int],
     fingerprints: Mapping[datetime, str],
     changed: Sequence[datetime],
@@ -86,7 +95,7 @@ def tell(
     """What a run has to tell.
 
     Args:
-        intervals: of the run. filled: the ends of those that got rows from the transform.
+        intervals: of the run. profiles: of each, by its end: what the transform gave for it.
         rows: appended, and fingerprints: of what sources held, by the end of their interval.
         changed: the ends of built intervals that rows were appended to, or whose sources hold something else.
         late: intervals beyond reach of these, but with rows that are not.
@@ -101,7 +110,7 @@ def tell(
             (
                 to_micros(i.start),
                 to_micros(i.end),
-                "built" if i.end in filled else "empty",
+                "built" if profiles[i.end].rows else "empty",
                 rows.get(i.end, 0),
                 fingerprints.get(i.end),
             )
@@ -110,7 +119,17 @@ def tell(
         stale=stale,
         late=[(to_micros(i.start), to_micros(i.end)) for i in late],
         reads=reads,
+        profiles=[profiles[i.end].to_dict() for i in intervals],
     )
+
+
+def find_span(registry: Registry, view: AppliedView, intervals: Sequence[Interval], newest: "Newest") -> "Span":
+    """The intervals of a run, with what the gate compares them with: how fresh sources are, and earlier intervals."""
+    from features.quality import Span
+
+    over = max((check.over for check in view.checks), default=0)
+    earlier = registry.profiles(view, before=intervals[0].start, limit=over) if over else ()
+    return Span(ends=[interval.end for interval in intervals], earlier=earlier, newest=newest)
 
 
 def reconcile(registry: Registry, log: LogState, view: AppliedView) -> None:
@@ -123,12 +142,13 @@ def reconcile(registry: Registry, log: LogState, view: AppliedView) -> None:
     if snapshot is None or snapshot.position <= known:
         return
     for commit in reversed(log.commits(after=known)):
-        # The notes of earlier releases tell no fingerprints.
+        # The notes of earlier releases tell no fingerprints, and no profiles.
         told = Told(
             intervals=[(*interval, None)[:5] for interval in commit.note["intervals"]],
             stale=commit.note["stale"],
             late=commit.note.get("late", ()),
             reads=commit.note.get("reads", {}),
+            profiles=commit.note.get("profiles", ()),
         )
         told.record(registry, log, view, commit.run_id, position=commit.position, version=commit.version)
         record_commit(registry, view, commit)

@@ -10,8 +10,11 @@ from features.errors import DefinitionError, FeatureStoreError
 from features.quality.evidence import IntervalEvidence, check_agreement, gather_evidence, split_off
 from features.quality.gx import read_exception, validate
 from features.quality.limit import check_limit
+from features.quality.looking_back import Span, judge_intervals
+from features.quality.profiling import empty_profile, profile_intervals
 from features.quality.rules import Rule, rules_of
 from features.quality.suite import build_batch, build_suite
+from features.quality.team_suite import judge_suite
 from features.quality.verdict import GateRefusedError, RuleResult, Verdict
 
 logger = logging.getLogger(__name__)
@@ -19,55 +22,63 @@ logger = logging.getLogger(__name__)
 _SHOWN_RESULTS = 20
 
 
-def judge(rows: DataFrame, view: AppliedView) -> Verdict:
+def judge(rows: DataFrame, view: AppliedView, span: Span | None = None) -> Verdict:
     """Which rows of a range may be published.
 
-    Great Expectations decides whether each rule holds; only where one fails are failing rows counted, by interval, with
-    the gate's own reading of the same rules, and the two must agree. Every rule is judged on all rows, so what is
-    quarantined by one rule can still be refused by another. `unique` looks at one interval at a time.
+    Great Expectations decides whether each rule holds, and each expectation of the view's own suite; only where a rule
+    fails are failing rows counted, by interval, with the gate's own reading of the same rules, and the two must agree.
+    Every rule is judged on all rows, so what is quarantined by one rule can still be refused by another. `unique`, the
+    suite and the view's checks look at one interval at a time.
 
     Args:
         rows: one row per key, event and interval, cached by the caller: join keys, event_timestamp, created_timestamp,
             the features in the exact types of the view, and `_interval`, the end of the row's interval, never null.
         view: whose rules they must satisfy; see docs/decisions/gate.md for nulls, NaN and regular expressions.
+        span: the run's intervals, and what checks compare them with; None: those that have rows, with nothing before.
 
     Raises:
         GateRefusedError: a rule of severity refuse fails in some interval, or more rows of one would be withheld than
             the view's quarantine_limit lets; nothing of the range may be published.
-        DefinitionError: a regular expression that Python takes and Java does not.
+        DefinitionError: a regular expression that Python takes and Java does not, or a suite that cannot be judged.
         FeatureStoreError: a rule could not be judged, or the two readings of the rules disagree.
     """
     rules = rules_of(view)
-    total = rows.count()
-    failed = _find_failed(rows, view, rules) if total else frozenset()
-    if not failed:
-        return Verdict(accepted=rows, quarantined=None, quarantined_rows=0, results=_passes(rules, total))
-    evidence = gather_evidence(rows, view, rules, failed)
-    check_agreement(view, rules, failed, evidence)
-    failures = tuple(_failures([rule for rule in rules if rule.number in failed], evidence))
-    results = (*failures, *_passes([rule for rule in rules if rule.number not in failed], total))
+    filled = profile_intervals(rows, view)
+    span = Span(ends=sorted(filled)) if span is None else span
+    profiles = {end: filled.get(end) or empty_profile(view) for end in span.ends}
+    total = sum(profile.rows for profile in filled.values())
+    broken = _find_broken(rows, view, rules, total) if total else []
+    evidence = gather_evidence(rows, view, broken, filled) if broken else ()
+    check_agreement(view, broken, evidence)
+    judged = [*judge_suite(rows, view, filled), *judge_intervals(view, span, profiles)]
+    failures = (*_failures(broken, evidence), *(result for result in judged if not result.passed))
+    passes = _passes([rule for rule in rules if rule not in broken], total)
+    results = (*failures, *passes, *(result for result in judged if result.passed))
     _log_warnings(view, failures)
     if refused := [failure for failure in failures if failure.severity == "refuse"]:
         raise GateRefusedError(_tell(view, refused), results)
-    withholding = [rule for rule in rules if rule.number in failed and rule.severity == "quarantine"]
-    if not withholding:
-        return Verdict(accepted=rows, quarantined=None, quarantined_rows=0, results=results)
-    check_limit(view, evidence, results)
-    accepted, quarantined = split_off(rows, withholding)
-    withheld = sum(interval.withheld for interval in evidence)
-    return Verdict(accepted=accepted, quarantined=quarantined, quarantined_rows=withheld, results=results)
+    withholding = [rule for rule in broken if rule.severity == "quarantine"]
+    if withholding:
+        check_limit(view, evidence, results)
+    accepted, quarantined = split_off(rows, withholding) if withholding else (rows, None)
+    withheld = sum(interval.withheld for interval in evidence) if withholding else 0
+    return Verdict(
+        accepted=accepted, quarantined=quarantined, quarantined_rows=withheld, results=results, profiles=profiles
+    )
 
 
-def _find_failed(rows: DataFrame, view: AppliedView, rules: Sequence[Rule]) -> frozenset[int]:
-    """The numbers of the rules that Great Expectations finds broken."""
-    failed = set()
-    for number, result in validate(build_batch(rows, rules), build_suite(view)).items():
-        rule = rules[number]
+def _find_broken(rows: DataFrame, view: AppliedView, rules: Sequence[Rule], total: int) -> list[Rule]:
+    """The rules that Great Expectations finds broken, in order."""
+    broken = set()
+    not_null = [rule.column for rule in rules if rule.name == "not_null"]
+    batch, suite = build_batch(rows, rules), build_suite(view)
+    for result in validate(batch, suite.expectations, rows=total, null_columns=not_null):
+        rule = rules[result.expectation_config.meta["rule"]]
         if why := read_exception(result):
             _refuse_to_guess(view, rule, why)
         if not result.success:
-            failed.add(rule.number)
-    return frozenset(failed)
+            broken.add(rule.number)
+    return [rule for rule in rules if rule.number in broken]
 
 
 def _refuse_to_guess(view: AppliedView, rule: Rule, why: str) -> None:
@@ -106,12 +117,11 @@ def _log_warnings(view: AppliedView, failures: Sequence[RuleResult]) -> None:
         if failure.severity == "warn":
             counts = {"failing": failure.failing, "rows": failure.rows, "interval_end": failure.interval_end}
             logger.warning(
-                "%s: %s: %s fails for %d of %d rows",
+                "%s: %s: %s fails%s",
                 view.reference,
                 failure.column,
                 failure.rule,
-                failure.failing,
-                failure.rows,
+                f": {failure.detail}" if failure.detail else f" for {failure.failing} of {failure.rows} rows",
                 extra={"view": view.reference, "column": failure.column, "rule": failure.rule, **counts},
             )
 

@@ -4,7 +4,7 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import DataFrame
 
 if TYPE_CHECKING:
-    from great_expectations import ExpectationSuite
     from great_expectations.core.expectation_validation_result import ExpectationValidationResult
+    from great_expectations.expectations.expectation import Expectation
 
 # A context is global to the process while it judges.
 _judging = threading.Lock()
@@ -31,19 +31,33 @@ def load_great_expectations() -> Any:
     return great_expectations
 
 
-def validate(batch: DataFrame, suite: "ExpectationSuite") -> "dict[int, ExpectationValidationResult]":
-    """The result of each expectation by its `meta["rule"]`: `success`, or `exception_info` where it was not judged.
+def validate(
+    batch: DataFrame, expectations: "Sequence[Expectation]", *, rows: int, null_columns: Iterable[str] | None = None
+) -> list[Any]:
+    """The ExpectationValidationResult of each, in any order: `success`, or `exception_info` where it was not judged.
 
     Nothing is cached, written or sent: the context lives in memory, and the caller's own, if any, is put back.
+
+    Args:
+        batch: what is judged.
+        expectations: by which it is.
+        rows: how many the batch has.
+        null_columns: where no expectation has a `mostly`, the columns that one of them expects no nulls in; None: any.
     """
     load_great_expectations()
+    from great_expectations.core.batch import Batch
+    from great_expectations.execution_engine.sparkdf_batch_data import SparkDFBatchData
+    from great_expectations.validator.validator import Validator
+
+    from features.quality.engine import gate_engine
+
     with _judging, _without_deprecations(), _ephemeral_context() as context:
-        source = context.data_sources.add_spark("rows", persist=False)
-        definition = source.add_dataframe_asset("rows").add_batch_definition_whole_dataframe("rows")
-        judged = definition.get_batch(batch_parameters={"dataframe": batch})
-        results = judged.validate(suite, result_format="BOOLEAN_ONLY").results
-    # Results come back in an order of their own.
-    return {result.expectation_config.meta["rule"]: result for result in results}
+        counted = None if null_columns is None else frozenset(null_columns)
+        engine = gate_engine()(spark=batch.sparkSession, persist=False, rows=rows, null_columns=counted)
+        data: Any = SparkDFBatchData(engine, batch)
+        validator = Validator(execution_engine=engine, batches=[Batch(data=data)], data_context=context)
+        configurations = validator.process_expectations_for_validation([e.configuration for e in expectations])
+        return list(validator.graph_validate(configurations, {"result_format": "BOOLEAN_ONLY"}))
 
 
 def read_exception(result: "ExpectationValidationResult") -> str | None:

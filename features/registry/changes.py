@@ -1,16 +1,17 @@
 """Differences between two canonical definitions, or their metadata, in words."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from features.core.canonical import Json
+from features.core.canonical import Json, canonical
 from features.core.definitions import NO_LIMIT
 from features.core.references import parse_reference
 
 _DURATIONS = ("delay", "lookback", "history", "retention", "window")
 _UNITS = (("d", 86_400_000_000), ("h", 3_600_000_000), ("min", 60_000_000), ("s", 1_000_000), ("us", 1))
 # What is stored only where it is not this: that it comes to be this is told too.
-_UNTOLD = {"pins": None, "quarantine_limit": NO_LIMIT}
+_UNTOLD = {"pins": None, "quarantine_limit": NO_LIMIT, "checks": None, "suite": None}
 _PARTS = {"entities": "entity", "features": "feature", "sources": "source"}
 
 
@@ -170,12 +171,27 @@ def _show(key: str, value: Any) -> str:
         return ", ".join(f"{tag}={text}" for tag, text in value.items())
     if key == "expect":
         return ", ".join(map(_rule, value))
+    if key == "checks":
+        return ", ".join(map(_check, value))
+    if key == "suite":
+        # Two contents of one file differ in their digest.
+        digest = hashlib.sha256(canonical(value).encode()).hexdigest()
+        return f"{value['path']} ({len(value['expectations'])} expectations, {digest[:8]})"
     return repr(value)
 
 
 def _rule(rule: Json) -> str:
     arguments = ", ".join(str(next(iter(a.values()))) if isinstance(a, dict) else repr(a) for a in rule["arguments"])
     return f"{rule['rule']}({arguments}) {rule['severity']}"
+
+
+def _check(check: Json) -> str:
+    limits = (f"{name}={_limit(value)}" for name, value in check["limits"].items())
+    return f"{check['rule']}({', '.join([check['column'], *limits])}) over {check['over']} {check['severity']}"
+
+
+def _limit(value: Any) -> str:
+    return _duration(value["micros"]) if isinstance(value, dict) else repr(value)
 
 
 def _duration(micros: int) -> str:

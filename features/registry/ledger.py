@@ -7,12 +7,15 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select, update
 
 from features.core.applied import AppliedView
+from features.core.profile import Profile
 from features.core.schedule import Interval
 from features.errors import UsageError
 from features.registry.audit import Part
 from features.registry.clock import utc_now
 from features.registry.records import INTERVAL_STATUSES, IntervalOutcome, LedgerEntry
 from features.registry.schema import ledger
+
+_ENTRY = tuple(column for column in ledger.c if column.name != "profile")
 
 
 class Ledger(Part):
@@ -27,7 +30,7 @@ class Ledger(Part):
             view: the version.
             since, until: only intervals that overlap [since, until); None: no bound.
         """
-        query = select(ledger).where(_of(view)).order_by(ledger.c.interval_start, ledger.c.interval_end)
+        query = select(*_ENTRY).where(_of(view)).order_by(ledger.c.interval_start, ledger.c.interval_end)
         if since is not None:
             query = query.where(ledger.c.interval_end > since)
         if until is not None:
@@ -52,6 +55,20 @@ class Ledger(Part):
         with self._database.write() as connection:
             for outcome in entries:
                 _record(connection, view, run_id, outcome)
+
+    def profiles(self, view: AppliedView, *, before: datetime, limit: int) -> tuple[Profile, ...]:
+        """What the gate counted in the last `limit` built intervals that end at or before a moment, oldest first.
+
+        Intervals that an earlier release built have none, and are left out.
+        """
+        query = (
+            select(ledger.c.profile)
+            .where(_of(view), ledger.c.built, ledger.c.interval_end <= before, ledger.c.profile.is_not(None))
+            .order_by(ledger.c.interval_end.desc(), ledger.c.interval_start.desc())
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return tuple(reversed([Profile.from_dict(content) for content in connection.scalars(query)]))
 
     def mark_stale(self, view: AppliedView, *, after: datetime, until: datetime) -> int:
         """Mark the built intervals with end > after and start < until as stale; how many became so."""
@@ -86,7 +103,8 @@ def _record(connection: Connection, view: AppliedView, run_id: str, outcome: Int
     mine = _of(view) & (ledger.c.interval_start == key["interval_start"])
     mine &= ledger.c.interval_end == key["interval_end"]
     if outcome.status in ("built", "empty"):
-        facts |= {"built": True, "stale": False, "fingerprint": outcome.fingerprint}
+        profile = None if outcome.profile is None else dict(outcome.profile)
+        facts |= {"built": True, "stale": False, "fingerprint": outcome.fingerprint, "profile": profile}
         # A run that was killed behind its commit, and the one that repairs it, leave what one run alone leaves.
         if outcome.rows or not connection.scalar(select(ledger.c.built).where(mine)):
             facts |= {

@@ -51,7 +51,7 @@ class IntervalOutcome:
 
     status: one of INTERVAL_STATUSES. rows: appended to the log, of all kinds. position, delta_version: of the log
     once the interval was done; None for one that published nothing. fingerprint: of what its sources held; None where
-    no other interval depends on that.
+    no other interval depends on that. profile: what the gate counted in it, as `Profile.to_dict` gives it.
     """
 
     interval: Interval
@@ -60,6 +60,7 @@ class IntervalOutcome:
     position: int | None = None
     delta_version: int | None = None
     fingerprint: str | None = None
+    profile: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

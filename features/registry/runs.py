@@ -104,11 +104,12 @@ class Runs(Part):
                 )
                 _record_commit(connection, row.view, row.version, commit)
 
-    def runs(self, view: AppliedView, *, limit: int = 20) -> tuple[Run, ...]:
-        """The latest runs on a view version, newest first."""
+    def runs(self, view: AppliedView, *, limit: int = 20, kind: str | None = None) -> tuple[Run, ...]:
+        """The latest runs on a view version, newest first; of one kind, such as "build", or of all."""
+        of_kind = [] if kind is None else [runs.c.kind == kind]
         query = (
             select(runs)
-            .where(runs.c.view == view.name, runs.c.version == view.version)
+            .where(runs.c.view == view.name, runs.c.version == view.version, *of_kind)
             .order_by(runs.c.started_at.desc(), runs.c.run_id)
             .limit(limit)
         )
@@ -186,6 +187,19 @@ class Runs(Part):
         )
         with self._database.read() as connection:
             return tuple(connection.scalars(query))
+
+    def validations_of(self, run_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        """What the gate found in each of these runs, in the order recorded; those without any are left out."""
+        query = (
+            select(validation_results)
+            .where(validation_results.c.run_id.in_(run_ids))
+            .order_by(validation_results.c.run_id, validation_results.c.ordinal)
+        )
+        found: dict[str, list[dict[str, Any]]] = {}
+        with self._database.read() as connection:
+            for row in connection.execute(query):
+                found.setdefault(row.run_id, []).append(row.content)
+        return found
 
 
 def _of(view: AppliedView) -> Any:

@@ -111,6 +111,7 @@ ledger = Table(
     Column("run_id", Text, nullable=False),
     Column("updated_at", Instant, nullable=False),
     Column("fingerprint", Text),
+    Column("profile", Json),
 )
 
 commits = Table(

@@ -43,6 +43,6 @@ def test_importing_the_vocabulary_is_quick_and_loads_no_vendor() -> None:
 
 def test_the_vocabulary_is_every_definition_and_what_they_are_made_of() -> None:
     on_demand = {"GoldenRow", "OnDemandFeatureView", "RequestSource", "on_demand"}
-    assert set(features.__all__) == {*definitions.DEFINITIONS, *on_demand, "DType", "Expect"}
+    assert set(features.__all__) == {*definitions.DEFINITIONS, *on_demand, "Check", "DType", "Expect"}
     assert all(hasattr(features, name) for name in features.__all__)
     assert features.__all__ == sorted(features.__all__)

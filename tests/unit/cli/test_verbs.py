@@ -1,5 +1,6 @@
 """Verbs that need no Spark, through `main` in process."""
 
+import json
 import socket
 import sys
 from datetime import UTC, date, datetime, timedelta
@@ -314,3 +315,35 @@ def test_the_doctor_goes_on_without_a_configuration(project: Project) -> None:
 def _day(number: int) -> Interval:
     start = datetime(2024, 1, number, tzinfo=UTC)
     return Interval(start, start + timedelta(days=1))
+
+
+def test_data_docs_are_written_where_they_are_wanted(project: Project) -> None:
+    project.run("apply")
+    outcome = project.run("data-docs", "last_payment", "--out", "site", "--json")
+    assert outcome.code == 0
+    assert outcome.data == {"index": "site/index.html", "pages": ["site/last_payment.v1.html"]}
+    assert "No run has built it." in (project.folder / "site" / "last_payment.v1.html").read_text()
+    assert project.run("data-docs").code == 2
+
+
+@pytest.mark.parametrize(
+    ("expectation", "message"),
+    [
+        ({"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "amuont"}}, "did you mean 'amount'?"),
+        ({"type": "expect_colum_to_exist", "kwargs": {"column": "amount"}}, "expect_colum_to_exist not found"),
+    ],
+)
+def test_a_suite_that_no_run_could_judge_is_refused_before_anything_is_applied(
+    project: Project, expectation: dict[str, Any], message: str
+) -> None:
+    (project.folder / "suite.json").write_text(json.dumps({"expectations": [expectation]}))
+    views = project.folder / "project_views" / "__init__.py"
+    suited = 'from dataclasses import replace\nSUITED = replace(LAST, name="suited", suite="suite.json")\n'
+    views.write_text(views.read_text() + suited)
+    for verb in ("plan", "apply"):
+        outcome = project.run(verb, "--json")
+        assert outcome.code == 1
+        assert outcome.data["error"]["type"] == "DefinitionError"
+        assert "FeatureView 'suited': suite 'suite.json': expectation 1" in outcome.data["error"]["message"]
+        assert message in outcome.data["error"]["message"]
+    assert project.run("status", "--json").data["views"] == []

@@ -31,11 +31,18 @@ def test_a_refusal_carries_its_results() -> None:
     assert refusal.results == (RESULT,)
 
 
-@pytest.mark.parametrize(("failed", "counted", "word"), [({0}, 0, "fails"), (set(), 2, "holds")])
-def test_a_disagreement_between_the_two_readings_is_an_error(failed: set[int], counted: int, word: str) -> None:
+def test_a_disagreement_between_the_two_readings_is_an_error() -> None:
     view = apply_view(make_view())
-    rules = rules_of(view)
-    failing = {rule.number: 0 for rule in rules} | {0: counted}
-    evidence = IntervalEvidence(interval_end="", rows=5, withheld=0, failing=failing, keys={})
-    with pytest.raises(FeatureStoreError, match=rf"customer: not_null\(\) {word}, but {counted} rows"):
-        check_agreement(view, rules, failed, [evidence])
+    (first, second, *_) = rules_of(view)
+    counted = {first.number: 2, second.number: 0}
+    evidence = [IntervalEvidence(interval_end="", rows=5, withheld=0, failing=counted, keys={})]
+    check_agreement(view, [first], evidence)
+    with pytest.raises(FeatureStoreError, match=r"customer: key_bytes\(1, 65535\) fails, but 0 rows"):
+        check_agreement(view, [first, second], evidence)
+
+
+def test_what_a_rule_of_whole_intervals_found_is_told_in_its_place() -> None:
+    told = str(
+        replace(RESULT, column="*", rule="row_count(min_ratio=0.5)", failing=1, rows=1, keys=(), detail="3 rows")
+    )
+    assert told == "*: row_count(min_ratio=0.5) (refuse): 3 rows in the interval that ends at 2024-01-02T00:00:00+00:00"
