@@ -15,9 +15,9 @@ WORKERS ?= 2
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(STAMP)  ## the environment in .venv, and the jars of Delta and Cassandra in the user's cache
+setup: $(STAMP)  ## the environment in .venv, and the jars of Delta, PostgreSQL and Cassandra in the user's cache
 
-$(STAMP): requirements/dev.txt requirements/uv.txt setup.cfg
+$(STAMP): requirements/dev.txt requirements/uv.txt setup.cfg $(wildcard features/embedded/*.lock)
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 to 3.13 found; install one, or say which: make PYTHON=/path/to/python3.12"; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "$(PYTHON) is not Python 3.11 to 3.13"; exit 1; }
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)

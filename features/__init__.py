@@ -8,6 +8,7 @@ from features.core.definitions import BatchSource, Entity, Feature, FeatureServi
 from features.core.dtypes import DType
 from features.core.expect import Expect
 from features.core.on_demand import GoldenRow, OnDemandFeatureView, RequestSource, on_demand
+from features.core.sources import FunctionSource, JdbcSource
 from features.core.view_source import ViewSource
 
 __version__ = "0.1.0"
@@ -20,7 +21,9 @@ __all__ = [
     "Feature",
     "FeatureService",
     "FeatureView",
+    "FunctionSource",
     "GoldenRow",
+    "JdbcSource",
     "OnDemandFeatureView",
     "RequestSource",
     "ViewSource",

@@ -4,6 +4,7 @@ Secrets are never in conf: it names the environment variable that holds one (`pa
 """
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -128,6 +129,34 @@ class ServingSettings(_Section):
     keys_file: str | None = Field(default=None, description="YAML, a list of keys; read again when it changes")
 
 
+class ConnectionSettings(_Section):
+    """A database that sources read. `driver`: a JDBC driver's class; `options`: of Spark's reader, and the driver."""
+
+    url: str = Field(pattern=r"^jdbc:\w+:", description="without a password, such as jdbc:postgresql://host/database")
+    username: str | None = None
+    password_env: str | None = Field(default=None, description="name of the environment variable")
+    driver: str | None = None
+    options: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("url")
+    @classmethod
+    def _no_secret(cls, value: str) -> str:
+        if re.search(r"password=|//[^/@]*:[^/@]*@", value, re.IGNORECASE):
+            raise ValueError("holds a password; set username, and password_env")
+        return value
+
+    @field_validator("options")
+    @classmethod
+    def _no_secret_option(cls, value: dict[str, str]) -> dict[str, str]:
+        if taken := {"url", "user", "password", "dbtable", "query"} & {key.lower() for key in value}:
+            raise ValueError(f"must not hold {min(taken)!r}: the connection and its sources say that")
+        return value
+
+    def password(self, name: str) -> SecretStr | None:
+        """The password, read from the environment when it is needed. Raises: ConfigError: the variable is not set."""
+        return None if self.password_env is None else read_secret(f"connections.{name}.password_env", self.password_env)
+
+
 class SparkSettings(_Section):
     """How jobs start Spark. `conf` holds any Spark property; `master` is left to spark-submit where it is None."""
 
@@ -195,6 +224,7 @@ class Settings(_Section):
     serving: ServingSettings = ServingSettings()
     spark: SparkSettings = SparkSettings()
     airflow: AirflowSettings = AirflowSettings()
+    connections: dict[str, ConnectionSettings] = Field(default_factory=dict)
     backfill: BackfillSettings = BackfillSettings()
     maintenance: MaintenanceSettings = MaintenanceSettings()
     training_sets: dict[str, TrainingSetSettings] = Field(default_factory=dict)

@@ -222,7 +222,12 @@ class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs, LedgerVerbs, Ma
     def _builder(self) -> "Builder":
         from features.materialization.build import Builder
 
-        return Builder(spark=self.spark, registry=self.registry, warehouse=self._warehouse)
+        return Builder(
+            spark=self.spark,
+            registry=self.registry,
+            warehouse=self._warehouse,
+            connections=self.settings.connections,
+        )
 
     @property
     def _retrieval(self) -> "Retrieval":

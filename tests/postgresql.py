@@ -1,14 +1,15 @@
-"""A real PostgreSQL for tests, from the files of a package: on a socket only, with a password, never as root."""
+"""A real PostgreSQL for tests, from the files of a package: on a socket, with a password, never as root."""
 
 import importlib.util
 import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,8 +18,11 @@ from sqlalchemy.exc import OperationalError
 
 
 @contextmanager
-def run_postgresql() -> Iterator[URL]:
-    """The URL, with its password, of a server that runs as long as the context; its data go with it."""
+def run_postgresql(*, port: int | None = None, settings: Mapping[str, str] | None = None) -> Iterator[URL]:
+    """The URL, with its password, of a server that runs as long as the context; its data go with it.
+
+    Args: port: of this machine, for clients that know no sockets; None: none. settings: of the server.
+    """
     # Not below pytest's folder: the path of a socket may have 107 bytes only.
     folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
     user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
@@ -41,7 +45,13 @@ def run_postgresql() -> Iterator[URL]:
             cwd=folder,
             **identity,
         )
-        postgres = [installed / "bin/postgres", "-D", folder / "data", "-k", folder, "-c", "listen_addresses=", "-F"]
+        listening = (
+            ["-c", "listen_addresses="] if port is None else ["-c", "listen_addresses=127.0.0.1", "-p", str(port)]
+        )
+        told = [part for name, value in (settings or {}).items() for part in ("-c", f"{name}={value}")]
+        postgres = [installed / "bin/postgres", "-D", folder / "data", "-k", folder, *listening, *told, "-F"]
+        if port is not None:
+            url = url.set(port=port)
         with (folder / "log").open("wb") as log:
             server = subprocess.Popen(postgres, stdout=log, stderr=log, cwd=folder, **identity)
         try:
@@ -52,6 +62,13 @@ def run_postgresql() -> Iterator[URL]:
             server.wait(timeout=30)
     finally:
         shutil.rmtree(folder)
+
+
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def execute(url: URL, statement: str) -> list[object]:

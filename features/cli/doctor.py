@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from features.cli.options import Parser, add_verb, open_store
 from features.cli.running import Answer, explain
-from features.core.sources import BatchSource
-from features.errors import FeatureStoreError, PlatformError, RegistryError, SourceError
+from features.errors import FeatureStoreError, PlatformError, RegistryError
 from features.materialization.findings.finding import ERROR, Finding
 
 if TYPE_CHECKING:
@@ -144,17 +143,9 @@ def _views(store: "FeatureStore") -> str:
 
 
 def _sources(store: "FeatureStore") -> str:
-    sources = [source for view in store.definitions.views.values() for source in view.sources]
-    paths = {source.path: source.name for source in sources if isinstance(source, BatchSource)}
-    local = {path: name for path, name in paths.items() if "://" not in path}
-    missing = [f"{name}: {Path(path).absolute()}" for path, name in local.items() if not Path(path).exists()]
-    if missing:
-        raise SourceError(
-            f"nothing at {'; '.join(missing)}; land the data, run from the project's root, or repair path="
-        )
-    return f"{len(local)} local paths exist" + (
-        f", {len(paths) - len(local)} remote not checked" if local != paths else ""
-    )
+    from features.cli.source_checks import check_sources
+
+    return check_sources([s for view in store.definitions.views.values() for s in view.sources], store.settings)
 
 
 def _warehouse(store: "FeatureStore") -> str:

@@ -14,6 +14,7 @@ from features.cli import (
     quality,
     quarantine,
     rollout,
+    sources,
     status,
     training,
     trial,
@@ -43,6 +44,7 @@ def build_parser() -> Parser:
     status.add_verbs(verbs)
     quality.add_verbs(verbs)
     quarantine.add_verbs(verbs)
+    sources.add_verbs(verbs)
     maintain.add_verbs(verbs)
     doctor.add_verbs(verbs)
     trial.add_verbs(verbs)

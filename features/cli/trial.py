@@ -53,7 +53,10 @@ def test(args: Namespace) -> Answer:
             return _test_on_demand(store.definitions.on_demand[args.view], store)
         definitions = store.definitions
         *upstreams, view = replace_sources(definitions.view(args.view), paths, definitions.views)
-        found = try_view(view, spark=store.spark, folder=folder, span=span, upstreams=upstreams)
+        connections = store.settings.connections
+        found = try_view(
+            view, spark=store.spark, folder=folder, span=span, upstreams=upstreams, connections=connections
+        )
     return Answer(text=_tell(found), data=to_plain(found))
 
 

@@ -59,7 +59,7 @@ class _Walk:
         elif isinstance(value, _PLAIN) or type(value).__module__ in ("datetime", "decimal"):
             yield ascii(value)
         elif dataclasses.is_dataclass(value) and _is_within(type(value).__module__, "features.core"):
-            told = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.name not in IN_PLACE}
+            told = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if _counts(f, value)}
             yield type(value).__name__
             yield from self.of_value(told)
         else:
@@ -169,6 +169,16 @@ class _Walk:
         is_told = place in self._told
         self._told.setdefault(place, len(self._told))
         return is_told
+
+
+def _counts(field: dataclasses.Field[Any], definition: Any) -> bool:
+    """Whether a field of a definition tells something: what came with a later release does where it is set."""
+    if field.name in IN_PLACE:
+        return False
+    if not field.metadata.get("unsaid"):
+        return True
+    default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return bool(getattr(definition, field.name) != default)
 
 
 def _followed_package(module: str) -> str:

@@ -26,16 +26,19 @@ from features.core.feature import Feature as Feature
 from features.core.references import Reference, parse_reference
 from features.core.schedule import parse_schedule
 from features.core.sources import BatchSource as BatchSource
+from features.core.sources import FunctionSource, JdbcSource
 from features.core.view_source import ViewSource
 from features.errors import DefinitionError
 
-Source = BatchSource | ViewSource
+Source = BatchSource | JdbcSource | FunctionSource | ViewSource
 DEFINITIONS = frozenset(
-    {"Entity", "BatchSource", "ViewSource", "Feature", "Aggregation", "FeatureView", "FeatureService"}
-)
+    {"Entity", "BatchSource", "JdbcSource", "FunctionSource", "ViewSource", "Feature", "Aggregation", "FeatureView",
+     "FeatureService"}
+)  # fmt: skip
 # The fields of definitions that may change without a new version of a view.
 IN_PLACE = frozenset(
-    {"description", "owner", "tags", "unit", "expect", "quarantine_limit", "retention", "reprocess", "partition_field"}
+    {"description", "owner", "tags", "unit", "expect", "quarantine_limit", "retention", "reprocess", "partition_field",
+     "partition_column", "num_partitions"}
 )  # fmt: skip
 
 # The share of an interval's rows that may be withheld: all of them.

@@ -9,16 +9,17 @@ from traceback import walk_tb
 from types import ModuleType
 from typing import TypeVar
 
-from features.core.definitions import BatchSource, Entity, FeatureService, FeatureView
+from features.core.definitions import Entity, FeatureService, FeatureView
 from features.core.on_demand import OnDemandFeatureView, RequestSource
 from features.core.references import Reference
+from features.core.sources import TimedSource
 from features.core.upstreams import check_upstreams
 from features.errors import ConfigError, DefinitionError, FeatureStoreError, NotFoundError
 
 _Definition = TypeVar(
-    "_Definition", Entity, BatchSource, FeatureView, FeatureService, OnDemandFeatureView, RequestSource
+    "_Definition", Entity, TimedSource, FeatureView, FeatureService, OnDemandFeatureView, RequestSource
 )
-_Used = Entity | BatchSource | RequestSource
+_Used = Entity | TimedSource | RequestSource
 _KIND_WORDS: dict[type, str] = {
     FeatureView: "a feature view",
     OnDemandFeatureView: "an on-demand feature view",
@@ -51,7 +52,7 @@ def discover(package: str) -> Definitions:
     """
     modules = list(_import_all(package))
     entities = _collect(modules, Entity)
-    sources = _collect(modules, BatchSource)
+    sources = _collect(modules, TimedSource)
     request_sources = _collect(modules, RequestSource)
     views = _collect(modules, FeatureView)
     on_demand = _collect(modules, OnDemandFeatureView)
@@ -61,7 +62,7 @@ def discover(package: str) -> Definitions:
             _check_same(used, entities.setdefault(used.name, used), view)
         for source in view.sources:
             # A view that is read is told by its own name: that of its source is between it and the transform.
-            if isinstance(source, BatchSource):
+            if isinstance(source, TimedSource):
                 _check_same(source, sources.setdefault(source.name, source), view)
     for derived in on_demand.values():
         for request in derived.request_sources:
@@ -114,7 +115,7 @@ def _collect(modules: list[ModuleType], kind: type[_Definition]) -> dict[str, _D
             where.setdefault(item.name, module.__name__)
             if known is not item and known != item:
                 raise DefinitionError(
-                    f"two definitions of {kind.__name__} {item.name!r}, in {where[item.name]} "
+                    f"two definitions of {type(item).__name__} {item.name!r}, in {where[item.name]} "
                     f"and in {module.__name__}; rename or remove one"
                 )
     return found

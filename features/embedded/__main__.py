@@ -3,7 +3,7 @@
 import logging
 import sys
 
-from features.embedded.jars import ensure_jars, install_delta_jars
+from features.embedded.jars import ensure_jars, install_delta_jars, install_jdbc_jars
 from features.embedded.spark_conf import install_spark_conf, link_spark_home
 from features.errors import FeatureStoreError
 
@@ -12,6 +12,7 @@ logger = logging.getLogger(__name__)
 
 try:
     install_delta_jars(progress=logger.info)
+    install_jdbc_jars(progress=logger.info)
     install_spark_conf()
     link_spark_home()
     ensure_jars("cassandra", progress=logger.info)

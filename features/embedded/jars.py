@@ -1,4 +1,4 @@
-"""Locked sets of jars: in a cache folder of the user, checked by checksum, and Delta's two where Spark finds them.
+"""Locked sets of jars: in a cache folder of the user, checked by checksum, and those of Spark where it finds them.
 
 The cache is `$XDG_CACHE_HOME/feature-platform/jars` (else `~/.cache/...`), a folder for each content of a lock file.
 """
@@ -20,7 +20,6 @@ from features.errors import PlatformError
 _PURPOSE = "downloaded jars"
 _ADVICE = "set XDG_CACHE_HOME to a folder elsewhere"
 _STAMP = ".checked.json"
-_SPARK_STAMP = ".feature-platform-delta.json"
 # Longer than a download by another process may take.
 _LOCK_SECONDS = 1800
 
@@ -36,7 +35,7 @@ def ensure_jars(
     downloaded again where one is damaged. Any number of processes may call this at once.
 
     Args:
-        name: "cassandra" or "delta".
+        name: "cassandra", "delta" or "jdbc".
         locks: the folder of the lock files.
         progress: is told of each long step.
 
@@ -83,15 +82,25 @@ def install_delta_jars(
     Raises:
         PlatformError: no pyspark, its folder is read-only, it holds another Delta already, or as `ensure_jars`.
     """
-    wanted = read_lock("delta", locks)
-    folder = folder or spark_jars()
-    stamp = folder / _SPARK_STAMP
+    return _install("delta", folder or spark_jars(), locks, progress)
+
+
+def install_jdbc_jars(
+    *, folder: Path | None = None, locks: Path = LOCK_FOLDER, progress: Callable[[str], None] = lambda _: None
+) -> list[Path]:
+    """The JDBC drivers that sources need, PostgreSQL's, likewise; see `install_delta_jars`, also for what it raises."""
+    return _install("jdbc", folder or spark_jars(), locks, progress)
+
+
+def _install(name: str, folder: Path, locks: Path, progress: Callable[[str], None]) -> list[Path]:
+    wanted = read_lock(name, locks)
+    stamp = folder / f".feature-platform-{name}.json"
     targets = [folder / jar.filename for jar in wanted.jars]
     if _unchanged(stamp, targets):
         return targets
-    cached = ensure_jars("delta", locks=locks, progress=progress)
-    lock = exclusive(folder / ".feature-platform-delta.lock", timeout_seconds=_LOCK_SECONDS)
-    with explained(folder, "Delta's jars", "install pyspark into an environment of your own"), lock:
+    cached = ensure_jars(name, locks=locks, progress=progress)
+    lock = exclusive(folder / f".feature-platform-{name}.lock", timeout_seconds=_LOCK_SECONDS)
+    with explained(folder, f"the {name} jars", "install pyspark into an environment of your own"), lock:
         if _unchanged(stamp, targets):
             return targets
         ours = set(_read_stamp(stamp)) - {target.name for target in targets}
@@ -106,7 +115,7 @@ def install_delta_jars(
         for source, target in zip(cached, targets, strict=True):
             _link(source, target)
         _write_stamp(stamp, targets)
-        progress(f"Delta is in {folder}")
+        progress(f"the {name} jars are in {folder}")
     return targets
 
 

@@ -15,6 +15,7 @@ from features.errors import FeatureStoreError, PlatformError
 _ROOTS = {
     "cassandra": ["org.apache.cassandra:cassandra-all:5.0.9"],
     "delta": ["io.delta:delta-spark_4.2_2.13:4.4.0", "io.delta:delta-storage:4.4.0"],
+    "jdbc": ["org.postgresql:postgresql:42.7.10"],
 }
 # Spark brings everything else that Delta needs.
 _WITH_DEPENDENCIES = {"cassandra"}

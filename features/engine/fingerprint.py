@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from features.core.applied import AppliedView
 from features.core.schedule import Interval
-from features.core.sources import BatchSource
+from features.core.sources import BatchSource, TimedSource
 from features.core.times import to_micros
 from features.core.view_source import ViewSource
 from features.engine.source import prune_days
@@ -40,6 +40,9 @@ def fingerprint_intervals(
         return {}
     found: dict[int, list[str]] = {to_micros(interval.end): [] for interval in intervals}
     for source in view.sources:
+        if isinstance(source, BatchSource) and source.time_travel:
+            # What a table held when an interval ended does not change.
+            continue
         if isinstance(source, ViewSource):
             held = _committed(upstreams[source.view], intervals, view.reference)
         else:
@@ -49,7 +52,7 @@ def fingerprint_intervals(
     return {interval.end: " ".join(found[to_micros(interval.end)]) for interval in intervals}
 
 
-def _held(frame: "DataFrame", source: BatchSource, intervals: Sequence[Interval], name: str) -> dict[int, str]:
+def _held(frame: "DataFrame", source: TimedSource, intervals: Sequence[Interval], name: str) -> dict[int, str]:
     from pyspark.sql import functions as F
 
     own = prune_days(frame, source, intervals[0].start, intervals[-1].end)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from features.config import SparkSettings
-from features.embedded.jars import install_delta_jars
+from features.embedded.jars import install_delta_jars, install_jdbc_jars
 from features.embedded.spark_conf import JVM_OPTIONS
 from features.errors import PlatformError
 from features.stores.delta import ROW_GROUP_SETTING, ROWS_PER_GROUP
@@ -57,6 +57,7 @@ def open_session(settings: SparkSettings, *, app: str) -> "SparkSession":
     under_submit = SparkContext._gateway is not None or _under_submit()
     if not under_submit:
         install_delta_jars()
+        install_jdbc_jars()
     builder = SparkSession.builder.appName(app)
     local = settings.master is not None and settings.master.startswith("local")
     conf = {**_ALWAYS, **(_LOCAL if local else {}), "spark.driver.memory": settings.driver_memory, **settings.conf}

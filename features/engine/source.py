@@ -1,50 +1,76 @@
 """Reading sources: what an interval needs, with every time an instant."""
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from functools import reduce
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from features.core.sources import BatchSource
+from features.config import ConnectionSettings
+from features.core.sources import BatchSource, FunctionSource, JdbcSource, TimedSource
 from features.core.times import from_micros
-from features.errors import NotFoundError, SourceError, TimeError
+from features.engine.sources.delta import open_changes, open_snapshot
+from features.engine.sources.files import open_files
+from features.engine.sources.files import prune_days as prune_days
+from features.engine.sources.function import open_function
+from features.engine.sources.jdbc import open_jdbc
+from features.engine.sources.opened import Check, Opened, collect, judge, quoted
+from features.engine.sources.times import instant, null_checks
+from features.errors import NotFoundError, SourceError
 from features.stores.delta import AVAILABLE, micros_literal
-from features.stores.spark_errors import first_line, spark_errors
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
-_OFFSET = r"\d{2}:\d{2}(:\d{2}(\.\d+)?)? *(Z|[+-]\d{2}(:?\d{2})?)$"
-# Spark wants seconds, and a time where a zone is told.
-_DAY_ALONE, _NO_SECONDS = r"^(\d{4}-\d{2}-\d{2})$", r"^(\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2})(?!:)"
+Connections = Mapping[str, ConnectionSettings]
+SchemaCheck = Callable[[TimedSource, Mapping[str, str]], None]
+NO_CONNECTIONS: Connections = MappingProxyType({})
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 def read_source(
     spark: "SparkSession",
-    source: BatchSource,
+    source: TimedSource,
     start: datetime,
     end: datetime,
     *,
     window: timedelta = timedelta(0),
     at_ticks: bool = False,
+    connections: Connections = NO_CONNECTIONS,
+    check: SchemaCheck | None = None,
 ) -> "DataFrame":
     """The rows that could first be read in [start - history - window, end), with their times in UTC.
 
-    Where a source has a created column, a row may be late: the rows before its event are read too.
+    Where a source has a created column, a row may be late: the rows before its event are read too. A table that is read
+    as of `end` is there as a whole, save rows that it knew ahead of their time.
 
     Args:
         window: the longest that a view aggregates over. at_ticks: whether its windows end at ticks, for which a row
             that is late by more than the window does not count.
+        connections: the databases of conf, by name.
+        check: is told the source's columns, column to Spark type, before its rows are looked at.
 
     Returns: the source's columns, its time columns as timestamps, and `available_timestamp`: the later of event and
         created, or the event where the source has no created column.
 
     Raises:
-        SourceError: nothing is there, it cannot be read, or a time column is missing or of another type.
+        SourceError: nothing is there, it cannot be read, records do not fit, or a time column is missing or of another
+            type.
         TimeError: a time is naive and the source declares no timezone, or is null and `null_timestamp` is "refuse".
     """
-    frame = _load(spark, source)
-    fields = [f for f in (source.timestamp_field, source.created_timestamp_field) if f is not None]
-    own = _timed(prune_days(frame, source, start, end), source, fields, start, end)
+    opened = _open(spark, source, connections)
+    if opened.columns is not None:
+        variants = opened.variants(start, end) if check is not None else ()
+        for columns in variants or (opened.columns,):
+            if check is not None:
+                check(source, columns)
+        _check_fields(source, {**opened.columns, **{n: k for columns in variants for n, k in columns.items()}})
+    if isinstance(source, BatchSource) and source.time_travel:
+        return _timed(opened, source, _BEGINNING, end)
+    own = _timed(opened, source, start, end, check)
+    if _is_feed(source) and not source.history + window:
+        # A row that is updated may be of years ago: nothing of that time is needed, nor may the feed still have it.
+        return own
     since = start
     if source.created_timestamp_field is not None and not at_ticks:
         # A late row is of an earlier time, and needs the history of that time.
@@ -52,7 +78,7 @@ def read_source(
     since = _before(since, source.history + window)
     if since == start:
         return own
-    return _timed(prune_days(frame, source, since, end), source, fields, since, end)
+    return _timed(opened, source, since, end)
 
 
 def _before(moment: datetime, duration: timedelta) -> datetime:
@@ -60,113 +86,76 @@ def _before(moment: datetime, duration: timedelta) -> datetime:
     try:
         return moment - duration
     except OverflowError:
-        return datetime.min.replace(tzinfo=UTC)
+        return _BEGINNING
 
 
-def _timed(frame: "DataFrame", source: BatchSource, fields: list[str], start: datetime, end: datetime) -> "DataFrame":
-    """The rows available in [start, end), their times as instants."""
+def _open(spark: "SparkSession", source: TimedSource, connections: Connections) -> Opened:
+    if isinstance(source, JdbcSource):
+        return open_jdbc(spark, source, connections)
+    if isinstance(source, FunctionSource):
+        return open_function(spark, source)
+    if not isinstance(source, BatchSource):
+        raise SourceError(f"source {source.name!r} is a {type(source).__name__}, which nothing here reads")
+    if source.time_travel:
+        return open_snapshot(spark, source)
+    return open_changes(spark, source) if source.change_feed else open_files(spark, source)
+
+
+def _is_feed(source: TimedSource) -> bool:
+    return isinstance(source, BatchSource) and source.change_feed
+
+
+def _check_fields(source: TimedSource, columns: Mapping[str, str]) -> None:
+    own = () if _is_feed(source) else source.time_fields[1:]
+    fields = [source.timestamp_field, *own]
+    if isinstance(source, BatchSource) and source.partition_field is not None:
+        fields.append(source.partition_field)
+    for field in fields:
+        if field not in columns:
+            raise SourceError(f"source {source.name!r}: {NotFoundError.of('column', field, columns)}")
+
+
+def _timed(
+    opened: Opened, source: TimedSource, start: datetime, end: datetime, check: SchemaCheck | None = None
+) -> "DataFrame":
+    """The rows available in [start, end), their times as instants; all rows that were fetched are judged."""
     from pyspark.sql import functions as F
 
-    for field in fields:
-        frame = frame.withColumn(field, _instant(frame, source, field))
-    _check_nulls(frame, source, fields)
-    available = F.greatest(*(F.col(_quoted(f)) for f in fields)) if len(fields) > 1 else F.col(_quoted(fields[0]))
-    known = F.lit(True)
-    for field in fields:
-        known = known & F.col(_quoted(field)).isNotNull()
+    frame = opened.fetch(start, end)
+    if opened.columns is None:
+        if check is not None:
+            check(source, dict(frame.dtypes))
+        _check_fields(source, dict(frame.dtypes))
+    checks: list[Check] = []
+    if opened.corrupt is not None:
+        corrupt = F.col(quoted(opened.corrupt))
+        checks.append(Check(condition=corrupt.isNotNull(), sample=corrupt, tell=lambda n, s: _corrupt(source, n, s)))
+    checks += opened.checks()
+    instants = {}
+    for field in (*source.time_fields, *opened.texts):
+        instants[field], needed = instant(frame, source, field)
+        checks += needed
+    checks += null_checks(source)
+    judge(frame, checks, source, whole=opened.corrupt is not None)
+    if opened.corrupt is not None:
+        frame = frame.drop(opened.corrupt)
+    frame = frame.withColumns(instants)
+    times = [F.col(quoted(field)) for field in source.time_fields]
+    known = reduce(lambda one, other: one & other, [time.isNotNull() for time in times])
+    available = F.greatest(*times) if len(times) > 1 else times[0]
     frame = frame.where(known).withColumn(AVAILABLE, available)
     return frame.where((F.col(AVAILABLE) >= micros_literal(start)) & (F.col(AVAILABLE) < micros_literal(end)))
 
 
-def _earliest_event(frame: "DataFrame", source: BatchSource) -> datetime | None:
+def _earliest_event(frame: "DataFrame", source: TimedSource) -> datetime | None:
     from pyspark.sql import functions as F
 
-    found = _collect(frame.agg(F.min(F.unix_micros(_quoted(source.timestamp_field)))), source)
+    found = collect(frame.agg(F.min(F.unix_micros(quoted(source.timestamp_field)))), source)
     return from_micros(found[0]) if found and found[0] is not None else None
 
 
-def _collect(frame: "DataFrame", source: BatchSource) -> Any:
-    """The first row of a frame over a source. Raises: SourceError: it cannot be read."""
-    try:
-        return frame.first()
-    except spark_errors() as exc:
-        raise SourceError(f"source {source.name!r} at {source.path!r} cannot be read: {first_line(exc)}") from exc
-
-
-def _load(spark: "SparkSession", source: BatchSource) -> "DataFrame":
-    local = "://" not in source.path
-    if local and not Path(source.path).exists():
-        where = Path(source.path).absolute()
-        raise SourceError(f"source {source.name!r}: nothing at {str(where)!r}; land the data, or repair path=")
-    try:
-        reader = spark.read.format(source.format)
-        if source.format == "csv":
-            reader = reader.option("header", "true").option("inferSchema", "true")
-        frame = reader.load(source.path)
-        if source.format == "csv":
-            # Inference would take a naive time for an instant in UTC: times are read as text, and judged.
-            fields = [source.timestamp_field, source.created_timestamp_field]
-            types = [f"{_quoted(n)} {'string' if n in fields else t}" for n, t in frame.dtypes]
-            frame = reader.schema(", ".join(types)).load(source.path)
-    except spark_errors() as exc:
-        raise SourceError(f"source {source.name!r} at {source.path!r} cannot be read: {first_line(exc)}") from exc
-    for field in (source.timestamp_field, source.created_timestamp_field, source.partition_field):
-        if field is not None and field not in frame.columns:
-            raise SourceError(f"source {source.name!r}: {NotFoundError.of('column', field, frame.columns)}")
-    return frame
-
-
-def prune_days(frame: "DataFrame", source: BatchSource, start: datetime, end: datetime) -> "DataFrame":
-    """The files of the days [start, end], where the source is kept by day."""
-    from pyspark.sql import functions as F
-
-    if source.partition_field is None:
-        return frame
-    day = F.col(_quoted(source.partition_field)).cast("date")
-    first, last = start.date(), end.date()
-    return frame.where((day >= F.lit(first)) & (day <= F.lit(last)))
-
-
-def _instant(frame: "DataFrame", source: BatchSource, field: str) -> "Column":
-    """The column as a timestamp, whatever the session's time zone is."""
-    from pyspark.sql import functions as F
-
-    kind = dict(frame.dtypes)[field]
-    column = F.col(_quoted(field))
-    if kind == "timestamp":
-        return column
-    if kind not in ("timestamp_ntz", "date", "string"):
-        hint = "timestamps, dates, or ISO text"
-        raise SourceError(f"source {source.name!r}: column {field!r} is {kind}, its times must be {hint}")
-    text = column.cast("string")
-    text = F.regexp_replace(F.regexp_replace(F.trim(text), _DAY_ALONE, "$1 00:00:00"), _NO_SECONDS, "$1:00")
-    naive = column.isNotNull() & ~text.rlike(_OFFSET)
-    if source.timezone is None and (kind != "string" or _collect(frame.where(naive).select(naive), source)):
-        raise TimeError(
-            f"source {source.name!r}: times in {field!r} are naive ({kind}); "
-            'declare timezone="UTC" or the zone that they are in, or write them with an offset'
-        )
-    parsed = F.when(naive, F.concat_ws(" ", text, F.lit(source.timezone))).otherwise(text).try_cast("timestamp")
-    wrong = _collect(frame.where(column.isNotNull() & parsed.isNull()).select(column.cast("string")), source)
-    if wrong:
-        raise SourceError(f"source {source.name!r}: {field!r} holds {wrong[0]!r}, which is no time")
-    return parsed
-
-
-def _check_nulls(frame: "DataFrame", source: BatchSource, fields: list[str]) -> None:
-    from pyspark.sql import functions as F
-
-    if source.null_timestamp == "drop":
-        return
-    counts = [F.count_if(F.col(_quoted(f)).isNull()).alias(f"n{i}") for i, f in enumerate(fields)]
-    found = _collect(frame.select(*counts), source)
-    for field, count in zip(fields, found or (), strict=False):
-        if count:
-            raise TimeError(
-                f"source {source.name!r}: {count} rows have a null {field!r}; "
-                'repair them, or declare null_timestamp="drop" where such a row never comes true'
-            )
-
-
-def _quoted(name: str) -> str:
-    return f"`{name.replace('`', '``')}`"
+def _corrupt(source: TimedSource, count: int, sample: str) -> SourceError:
+    return SourceError(
+        f"source {source.name!r} at {source.location!r}: {count} records do not fit its columns, such as {sample!r}; "
+        "repair them, or declare schema= and options= as they are"
+    )

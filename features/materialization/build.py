@@ -17,6 +17,7 @@ from features.core.schedule import Interval, cover
 from features.core.times import format_instant, to_micros
 from features.engine.changes import Nominal, difference, first_rows
 from features.engine.session import persisted
+from features.engine.source import Connections
 from features.engine.transform import check_rows
 from features.errors import FeatureStoreError, RefusedError, StorageError
 from features.materialization.computing import Computed, compute
@@ -31,6 +32,7 @@ from features.materialization.publishing import (
     sum_changes,
 )
 from features.materialization.results import BuildResult
+from features.materialization.source_drift import SourceWatch
 from features.materialization.staleness import changed_sources, find_late
 from features.materialization.upstreams import open_upstreams
 from features.quality import GateRefusedError, Verdict, judge
@@ -55,6 +57,7 @@ class Builder:
     spark: "SparkSession"
     registry: Registry
     warehouse: str
+    connections: Connections = field(default_factory=dict)
     publishing: AbstractContextManager[Any] = field(default_factory=nullcontext)
 
     def build(
@@ -90,8 +93,9 @@ class Builder:
         log = FeatureLog(self.spark, self.warehouse, applied)
         clock = nominal or now or datetime.now(UTC)
         run_id = self.registry.start_run(kind="build", view=applied, start=start, end=end, now=clock)
-        run = _Run(self, view, applied, log, intervals, clock, run_id, upstream_versions or {})
         try:
+            watch = SourceWatch(self.registry, applied, run_id, since=intervals[0].end, until=intervals[-1].end)
+            run = _Run(self, view, applied, log, intervals, clock, run_id, upstream_versions or {}, watch)
             result = run.execute()
         except GateRefusedError as exc:
             self.registry.record_validation(run_id, [asdict(result) for result in exc.results])
@@ -126,6 +130,7 @@ class _Run:
     clock: datetime
     run_id: str
     upstream_versions: Mapping[str, int]
+    watch: SourceWatch
 
     def execute(self) -> BuildResult:
         reconcile(self.builder.registry, self.log, self.applied)
@@ -136,7 +141,15 @@ class _Run:
         upstreams = open_upstreams(
             self.log, self.builder.registry, self.applied, self.intervals, self.upstream_versions, run_id=self.run_id
         )
-        computed = compute(self.builder.spark, self.view, self.applied, self.intervals, upstreams)
+        computed = compute(
+            self.builder.spark,
+            self.view,
+            self.applied,
+            self.intervals,
+            upstreams,
+            connections=self.builder.connections,
+            check=self.watch.check,
+        )
         with persisted(computed.rows) as rows:
             count = check_rows(rows, self.applied, name)
             logger.info("transformed", extra={"view": name, "rows": count, "start": start, "end": end})
@@ -255,12 +268,14 @@ class _Run:
         told.record(registry, self.log, self.applied, self.run_id, position=position, version=version)
         if commit is not None:
             record_commit(registry, self.applied, commit)
+        self.watch.record()
         sums = sum_changes(totals)
         status = "empty" if count == 0 else "built" if totals else "unchanged"
         counts = {**sums, "quarantined": withheld}
         registry.finish_run(
             self.run_id,
             status=status,
+            message=self.watch.notice,
             position=commit.position if commit is not None else None,
             delta_version=version,
             committed_at=commit.committed_at if commit is not None else None,

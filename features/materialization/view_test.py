@@ -17,12 +17,12 @@ from features.core.applied import AppliedView, Selection
 from features.core.definitions import FeatureView, Source
 from features.core.discovery import Definitions
 from features.core.schedule import Interval, cover, next_tick, previous_tick
-from features.core.sources import SOURCE_FORMATS, BatchSource
+from features.core.sources import COMMIT_TIMESTAMP, SOURCE_FORMATS, BatchSource, TimedSource
 from features.core.times import MICROSECOND, duration_micros, from_micros, to_micros
 from features.core.view_source import ViewSource
 from features.engine.as_of.spark_join import as_of_join
 from features.engine.session import persisted
-from features.engine.source import read_source
+from features.engine.source import NO_CONNECTIONS, Connections, read_source
 from features.errors import NotFoundError, OnlineStoreError, SourceError, UsageError
 from features.materialization.build import Builder
 from features.materialization.build_comparison import check_equal
@@ -118,6 +118,7 @@ def try_view(
     folder: str | Path,
     span: tuple[datetime, datetime] | None = None,
     upstreams: Sequence[FeatureView] = (),
+    connections: Connections = NO_CONNECTIONS,
 ) -> ViewTest:
     """Build two intervals of a view together and apart, compare, load into memory, and compare again with the log.
 
@@ -127,6 +128,7 @@ def try_view(
         span: start and end of two intervals or more; None: the first two neighbours with rows in the first source.
             Without a schedule there is one interval, the whole of the source, and nothing to compare.
         upstreams: the views that it reads, as of `with_upstreams`: they are built first, of their own sources.
+        connections: the databases of conf, by name.
 
     Raises:
         TransformError: the transform failed, or its rows depend on which intervals are built at once.
@@ -139,12 +141,12 @@ def try_view(
     views = (*upstreams, view)
     found = _span(views, spark, span)
     whole = Interval(found[0].start, found[-1].end)
-    with _open_trial(views, spark, Path(folder) / "together", whole) as together:
+    with _open_trial(views, spark, Path(folder) / "together", whole, connections) as together:
         logger.info("building the intervals together", extra={"view": view.name, "range": str(whole)})
         quarantined = together.build(whole)
         with persisted(together.rows()) as rows:
             if len(found) > 1:
-                with _open_trial(views, spark, Path(folder) / "apart", whole) as apart:
+                with _open_trial(views, spark, Path(folder) / "apart", whole, connections) as apart:
                     for interval in found:
                         logger.info("building one interval", extra={"view": view.name, "range": str(interval)})
                         apart.build(interval)
@@ -164,30 +166,36 @@ def try_view(
 
 def _elsewhere(source: Source, path: str) -> BatchSource:
     suffix = Path(path).suffix.removeprefix(".")
-    if isinstance(source, ViewSource):
-        # A sample of its rows, as the transform gets them.
-        return BatchSource(
-            name=source.name,
-            path=path,
-            format=suffix if suffix in SOURCE_FORMATS else "parquet",
-            timestamp_field=source.timestamp_field,
-            created_timestamp_field=source.created_timestamp_field,
-            history=source.history,
-        )
-    # A sample is one file: the folder levels that prune a large source are not there.
-    return replace(
-        source, path=path, format=suffix if suffix in SOURCE_FORMATS else source.format, partition_field=None
+    if isinstance(source, BatchSource) and not (source.time_travel or source.change_feed):
+        # A sample is one file: the folder levels that prune a large source are not there.
+        found = suffix if suffix in SOURCE_FORMATS else source.format
+        options = source.options if found == source.format else {}
+        return replace(source, path=path, format=found, partition_field=None, options=options)
+    # Of a view, a database or a function its rows as the transform gets them; of a table's past, one state of it.
+    created = source.created_timestamp_field
+    whole = isinstance(source, BatchSource) and source.time_travel
+    return BatchSource(
+        name=source.name,
+        path=path,
+        format=suffix if suffix in SOURCE_FORMATS else "parquet",
+        timestamp_field=source.timestamp_field,
+        created_timestamp_field=None if created == COMMIT_TIMESTAMP else created,
+        timezone=None if isinstance(source, ViewSource) else source.timezone,
+        null_timestamp="refuse" if isinstance(source, ViewSource) else source.null_timestamp,
+        history=_EVER[1] - _EVER[0] if whole else source.history,
     )
 
 
 @contextmanager
-def _open_trial(views: Sequence[FeatureView], spark: "SparkSession", folder: Path, span: Interval) -> Iterator[_Trial]:
+def _open_trial(
+    views: Sequence[FeatureView], spark: "SparkSession", folder: Path, span: Interval, connections: Connections
+) -> Iterator[_Trial]:
     folder.mkdir(parents=True)
     view = views[-1]
     with Registry.open(f"sqlite:///{folder / 'registry.db'}") as registry:
         registry.apply(Definitions(views={view.name: view for view in views}, services={}))
         applied = registry.view(view.name)
-        builder = Builder(spark=spark, registry=registry, warehouse=str(folder / "warehouse"))
+        builder = Builder(spark=spark, registry=registry, warehouse=str(folder / "warehouse"), connections=connections)
         build_upstreams(builder, views, span)
         yield _Trial(view=view, applied=applied, builder=builder, log=FeatureLog(spark, builder.warehouse, applied))
 
@@ -234,6 +242,11 @@ def _moments(view: FeatureView, views: Mapping[str, FeatureView], spark: "SparkS
     if isinstance(source, ViewSource):
         ends = [interval.end for interval in _filled(views[source.view], views, spark)]
         return [to_micros(end - MICROSECOND) for end in ends]
+    if not isinstance(source, BatchSource) or source.change_feed:
+        raise UsageError(
+            f"source {source.name!r} is {source.kind}, all of which is not read to find two intervals with rows; give "
+            "--start and --end, or a sample with --source"
+        )
     start, end = _EVER
     frame = read_source(spark, replace(source, history=timedelta(0)), start, end)
     if view.schedule is None:
@@ -259,8 +272,8 @@ def _holding(schedule: str, minutes: Sequence[int]) -> Iterator[Interval]:
             yield Interval(start, end)
 
 
-def _no_rows(source: BatchSource) -> SourceError:
-    return SourceError(f"source {source.name!r} at {source.path!r} has no rows; name a sample with --source")
+def _no_rows(source: TimedSource) -> SourceError:
+    return SourceError(f"source {source.name!r} at {source.location!r} has no rows; name a sample with --source")
 
 
 def _count_rows(rows: "DataFrame", intervals: Sequence[Interval]) -> tuple[tuple[Interval, int], ...]:

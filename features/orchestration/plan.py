@@ -236,7 +236,7 @@ def _describe_view(view: AppliedView, command: Sequence[str]) -> str:
 def _describe_source(source: Source) -> str:
     if isinstance(source, ViewSource):
         return f"the feature view {source.view}"
-    return f"`{source.path}` ({source.format})"
+    return f"`{source.location}` ({source.kind})"
 
 
 def _feature_row(feature: Feature) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from features.registry.records import (
     Switch,
 )
 from features.registry.registry import Registry
+from features.registry.source_schemas import SourceSchema
 
 __all__ = [
     "AuditEntry",
@@ -29,6 +30,7 @@ __all__ = [
     "RolloutEntry",
     "Run",
     "ShadowTotal",
+    "SourceSchema",
     "StoredManifest",
     "Switch",
 ]

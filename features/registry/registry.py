@@ -18,6 +18,7 @@ from features.registry.migration import newest
 from features.registry.rollout import Rollouts
 from features.registry.rollout_reads import RolloutReads
 from features.registry.runs import Runs
+from features.registry.source_schemas import SourceSchemas
 from features.registry.training_sets import TrainingSets
 from features.registry.upstreams import Readers
 
@@ -27,6 +28,7 @@ class Registry(
     Readers,
     Runs,
     Ledger,
+    SourceSchemas,
     Checkpoints,
     Rollouts,
     RolloutReads,

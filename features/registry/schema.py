@@ -216,4 +216,17 @@ shadow_counts = Table(
     Column("last_at", Instant, nullable=False),
 )
 
+source_schemas = Table(
+    "source_schemas",
+    _METADATA,
+    _key("view"),
+    _key("version", BigInteger),
+    _key("source"),
+    _key("since", Instant),
+    Column("columns", Json),
+    Column("found", Json),
+    Column("run_id", Text, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+)
+
 TABLES = tuple(_METADATA.sorted_tables)

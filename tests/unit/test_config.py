@@ -160,6 +160,23 @@ def test_base_is_needed(write_conf: Write) -> None:
         load_settings(folder)
 
 
+@pytest.mark.parametrize(
+    ("connection", "why"),
+    [
+        ('{url: "jdbc:postgresql://db/shop?user=me&password=hunter2"}', "holds a password; set username"),
+        ('{url: "jdbc:mysql://me:hunter2@db/shop"}', "holds a password; set username"),
+        ("{url: postgresql://db/shop}", "url: String should match pattern"),
+        ("{url: jdbc:postgresql://db/shop, options: {password: hunter2}}", "options: .*must not hold 'password'"),
+        ("{url: jdbc:postgresql://db/shop, password: hunter2}", "password: unknown setting"),
+    ],
+)
+def test_connections_hold_no_secret(write_conf: Write, connection: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=f"connections.orders.*{why}") as error:
+        load_settings(write_conf(local=f"connections: {{orders: {connection}}}"))
+
+    assert "hunter2" not in str(error.value)
+
+
 def test_times_keep_their_offset(write_conf: Write) -> None:
     settings = load_settings(write_conf(local="airflow: {start: 2024-01-01T01:00:00+01:00}"))
 
@@ -171,12 +188,13 @@ def test_times_keep_their_offset(write_conf: Write) -> None:
     [
         ("online.password_env", lambda settings: settings.online.password()),
         ("registry_password_env", lambda settings: settings.registry_password()),
+        ("connections.orders.password_env", lambda settings: settings.connections["orders"].password("orders")),
     ],
 )
 def test_a_password_comes_from_the_variable_that_conf_names(
     write_conf: Write, monkeypatch: pytest.MonkeyPatch, setting: str, read: Callable[[Any], Any]
 ) -> None:
-    folder = write_conf()
+    folder = write_conf(local="connections: {orders: {url: 'jdbc:postgresql://db/shop'}}")
     settings = load_settings(folder, overrides={setting: "A_PASSWORD_OF_THE_TESTS"})
 
     assert read(load_settings(folder)) is None

@@ -70,6 +70,8 @@ def find_event_files(
     """
     if plan.filters:
         raise ObstacleError("a filter is a condition in SQL")
+    if source.options or source.schema is not None:
+        raise ObstacleError("its options or schema are for Spark's reader")
     if source.format != "parquet" or not is_native(source.path):
         raise ObstacleError(f"it is {source.format} at {source.path}")
     folder = _open(source)
@@ -125,7 +127,7 @@ def _list_files(source: BatchSource, folder: OpenFolder) -> Iterator[tuple[str, 
     for info in listed:
         below = info.path[len(base) + 1 :]
         *folders, name = below.split("/")
-        if info.type != FileType.File or _is_hidden(name) or any(_is_hidden(folder) for folder in folders):
+        if info.type != FileType.File or is_hidden(name) or any(is_hidden(folder) for folder in folders):
             continue
         # Spark goes into folders that are named as partitions, and into no others.
         if not all("=" in folder for folder in folders):
@@ -136,7 +138,7 @@ def _list_files(source: BatchSource, folder: OpenFolder) -> Iterator[tuple[str, 
         raise ObstacleError(f"{source.path} holds no files")
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
     """Whether Spark passes over it: a file that is not finished, or no data."""
     return name.startswith(".") or (name.startswith("_") and "=" not in name) or name.endswith("._COPYING_")
 

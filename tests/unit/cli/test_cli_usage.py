@@ -11,8 +11,8 @@ from features.errors import UsageError
 from tests.projects import Project
 
 VERBS = ("plan", "apply", "build", "load", "materialize", "backfill", "training-set", "rebuild", "get", "serve",
-         "parity", "promote", "rollback", "shadow", "rollout", "drop", "status", "maintain", "doctor", "test",
-         "backup", "restore")  # fmt: skip
+         "parity", "promote", "rollback", "shadow", "rollout", "drop", "sources", "status", "maintain", "doctor",
+         "test", "backup", "restore")  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,30 @@ def test_broken_views_exit_1_and_name_the_module(project: Project) -> None:
     assert "Traceback" not in outcome.err
 
 
+def test_sources_are_listed_with_what_was_recorded_and_accepted_where_they_changed(project: Project) -> None:
+    project.run("apply")
+    listed = project.run("sources", "--json").data["sources"]
+    assert {(s["view"], s["source"], s["kind"], s["columns"]) for s in listed} >= {
+        ("last_payment@1", "payments", "parquet", None)
+    }
+    assert project.run("sources", "accept", "last_payment").out.startswith("no build of last_payment@1 was refused")
+    with Registry.open(f"sqlite:///{project.folder / '.state' / 'registry.db'}") as registry:
+        view = registry.view("last_payment")
+        registry.record_source_schemas(view, "r", since=at("2024-01-02"), columns={"payments": {"amount": "double"}})
+        registry.refuse_source_schema(
+            view, "r", source="payments", since=at("2024-01-03"), found={"amount": "string", "shop": "int"}
+        )
+    told = project.run("sources", "last_payment").out
+    assert "changed: repair, or accept" in told
+    assert "payments of last_payment@1: column 'amount' was double and is string" in told
+    accepted = project.run("sources", "accept", "last_payment")
+    assert accepted.out == "accepted for last_payment@1: payments; build again what was refused\n"
+    (source,) = project.run("sources", "last_payment", "--json").data["sources"]
+    assert (source["columns"], source["changes"]) == ({"amount": "string", "shop": "int"}, [])
+    assert project.run("sources", "last_payment", "next_payment").code == 2
+    assert project.run("sources", "accept").code == 2
+
+
 def test_an_unknown_view_suggests_the_nearest(project: Project) -> None:
     project.run("apply")
     outcome = project.run("status", "last_paymnt", "--json")

@@ -107,7 +107,7 @@ def service(**changes: Any) -> FeatureService:
             view,
             "sources",
             ["payments"],
-            "FeatureView 'spend': sources must hold BatchSource or ViewSource only, got str",
+            "FeatureView 'spend': sources must hold BatchSource or JdbcSource or FunctionSource or ViewSource only",
         ),
         (view, "sources", [source(), source()], "FeatureView 'spend': sources holds 'payments' twice"),
         (view, "features", [], "FeatureView 'spend': features must hold at least one Feature"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from features.embedded.jars import ensure_jars, install_delta_jars
+from features.embedded.jars import ensure_jars, install_delta_jars, install_jdbc_jars
 from features.errors import PlatformError
 
 Usage = namedtuple("Usage", "total used free")
@@ -118,6 +118,24 @@ def test_delta_is_put_where_spark_looks_and_survives_the_cache(
     assert install_delta_jars(folder=spark, locks=locks) == installed
     assert [path.read_text() for path in installed] == ["alpha_2-1.0.jar", "beta-1.0.jar"]
     assert calls_of(maven) == 1
+
+
+def test_drivers_of_databases_are_put_beside_delta(
+    tmp_path: Path, cache: Path, locks: Path, maven: Path, bin_folder: Path, write_script: WriteScript
+) -> None:
+    spark = tmp_path / "pyspark-jars"
+    spark.mkdir()
+    delta = install_delta_jars(folder=spark, locks=locks)
+    (locks / "jdbc.lock").write_text(f"org.example:driver:1.0 {sha256('driver')}\n")
+    mvn = 'for a in "$@"; do case $a in -DoutputDirectory=*) out=${a#*=};; esac; done; '
+    mvn += "printf driver > $out/driver-1.0.jar"
+    write_script(bin_folder / "mvn", mvn)
+    (driver,) = install_jdbc_jars(folder=spark, locks=locks)
+    assert {path.name for path in spark.glob("*.jar")} == {path.name for path in (*delta, driver)}
+    driver.unlink()
+    install_jdbc_jars(folder=spark, locks=locks)
+    assert install_delta_jars(folder=spark, locks=locks) == delta
+    assert driver.exists()
 
 
 def test_an_installed_jar_that_was_lost_or_damaged_comes_back(

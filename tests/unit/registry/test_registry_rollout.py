@@ -16,7 +16,7 @@ from features.errors import NotFoundError, RefusedError, UsageError
 from features.registry import Registry
 from features.registry.migration import migrations
 from features.registry.schema import consumers as consumers_table
-from features.registry.schema import rollout_history, rollouts, serving_generation, shadow_counts
+from features.registry.schema import rollout_history, rollouts, serving_generation, shadow_counts, source_schemas
 
 TARGET = "cassandra://127.0.0.1:9042/features"
 AMOUNT, CURRENCY = Feature("amount", DType.FLOAT64), Feature("currency", DType.STRING)
@@ -89,7 +89,7 @@ def test_a_registry_from_before_rollouts_serves_what_it_served(versions, registr
     versions.close()
     engine = create_engine(registry_url)
     with engine.begin() as connection:
-        for table in (rollouts, serving_generation, rollout_history, consumers_table, shadow_counts):
+        for table in (rollouts, serving_generation, rollout_history, consumers_table, shadow_counts, source_schemas):
             connection.execute(text(f"DROP TABLE {table.name}"))
         connection.execute(text("ALTER TABLE runs DROP COLUMN upstreams"))
         connection.execute(text("ALTER TABLE runs DROP COLUMN process"))

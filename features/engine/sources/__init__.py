@@ -1,0 +1,1 @@
+"""How each kind of source is opened: a module for each, and what they share in `opened` and `times`."""
