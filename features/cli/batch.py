@@ -119,7 +119,7 @@ def backfill(args: Namespace) -> Answer:
             )
             return Answer(text=_tell_backfill_plan(plan), data=_backfill_plan(plan))
         data, failed = run_backfill(store, args)
-    text = _tell_backfill(data["builds"])
+    text = "nothing was built" if failed and not data["builds"] else _tell_backfill(data["builds"])
     return Answer(text=f"{args.view}: {text}", data=data, exit_code=1 if failed else 0)
 
 
@@ -181,7 +181,7 @@ def tell_load_plan(plan: "LoadPlan") -> str:
 
 def _tell_backfill(builds: "Sequence[Mapping[str, Any]]") -> str:
     if not builds:
-        return "nothing was built: no interval of the range is missing or stale, or the first was refused"
+        return "nothing to build: no interval of the range is missing or stale"
     headers = ("start", "end", "intervals", "status", "rows", "corrections", "retractions", "quarantined", "seconds")
     return f"{len(builds)} builds\n" + table(headers, [[build[name] for name in headers] for build in builds])
 

@@ -57,14 +57,15 @@ class Restore:
         """
         content = self.source.read(id)
         self.registry.check_empty()
+        if not self.source.pool.is_sound(content.registry):
+            raise StorageError(f"the registry in backup {content.id} is missing or damaged; restore another backup")
         target = OpenFolder.open(self.warehouse)
         for table in content.tables:
             self._check_table(table, target)
         for table in content.tables:
             self._copy(table.data, target)
             # A table is there once its commits are: the oldest first, one after the other.
-            for file in table.log:
-                self._copy([file], target)
+            self._copy(table.log, target, in_order=True)
             logger.info("a table is restored", extra={"table": table.path, "version": table.version})
         self._copy(content.sets, target)
         logs = tuple(self._advance(table, content) for table in content.tables if table.view is not None)
@@ -100,12 +101,16 @@ class Restore:
                 f"{self.warehouse}/{table.path} holds another table ({name}); restore into a warehouse of its own"
             )
 
-    def _copy(self, files: Sequence[BackupFile], target: OpenFolder) -> None:
+    def _copy(self, files: Sequence[BackupFile], target: OpenFolder, *, in_order: bool = False) -> None:
+        def copy(file: BackupFile) -> None:
+            self.source.pool.get(file.sha256, target, f"{target.inner}/{file.path}")
+
         folders = {file.path.rpartition("/")[0] for file in files}
         there = {info.path: info.size for folder in folders for info in list_files(target, f"{target.inner}/{folder}")}
-        remote = target if is_local(self.source.pool.folder.path) else self.source.pool.folder
         missing = [file for file in files if there.get(f"{target.inner}/{file.path}") != file.size]
-        for _ in remote.each(lambda f: self.source.pool.get(f.sha256, target, f"{target.inner}/{f.path}"), missing):
+        # Far away several are copied at a time, whichever side that is.
+        remote = target if is_local(self.source.pool.folder.path) else self.source.pool.folder
+        for _ in map(copy, missing) if in_order else remote.each(copy, missing):
             pass
 
     def _advance(self, table: BackupTable, content: BackupContent) -> RestoredLog | None:

@@ -67,6 +67,8 @@ class ObjectPool:
             while block := stream.read(_CHUNK):
                 *whole, rest = (rest + block).split(b"\n")
                 yield from (line.decode() for line in whole)
+            if rest:
+                yield rest.decode()
 
     def get(self, digest: str, target: OpenFolder, path: str) -> None:
         """Write a file's content at a path in the target's file system, whole or not at all.

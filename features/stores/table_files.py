@@ -96,7 +96,9 @@ def advance_table(path: str, *, version: int, application: str, position: int, m
         made = json.loads(table.history(1)[0].get("userMetadata") or "{}")
     except (DeltaError, OSError) as exc:
         raise StorageError(f"cannot write the table at {path}: {first_line(exc)}") from exc
-    if table.version() != version + 1 or {**made, "position": 0} != {**metadata, "position": 0}:
+    # As JSON has it: a tuple comes back as a list.
+    asked = json.loads(json.dumps({**metadata, "position": made.get("position")}))
+    if table.version() != version + 1 or made != asked:
         raise StorageError(
             f"the table at {path} is at version {table.version()}, not at {version}: something writes it"
         )

@@ -201,6 +201,8 @@ def test_what_the_registry_names_and_is_not_there_is_told(environment: Environme
 def test_a_build_that_commits_meanwhile_is_in_the_log_and_told_when_it_comes_back(
     environment: Environment, standby: Environment, tmp_path: Path
 ) -> None:
+    view = environment.registry.view("last_payment")
+    environment.registry.start_run(kind="load", view=view, start=None, end=None, now=at("2024-01-02"))
     dump = environment.registry.dump
 
     def dump_then_commit() -> Iterator[str]:
@@ -214,8 +216,39 @@ def test_a_build_that_commits_meanwhile_is_in_the_log_and_told_when_it_comes_bac
     view = standby.registry.view("last_payment")
     assert [commit.position for commit in standby.registry.commits(view)][:-1] == [1, 2, 3]
     assert [(entry.interval.start, entry.rows) for entry in standby.registry.ledger(view)] == [(at("2024-01-04"), 1)]
-    # Its run never came to an end in this registry.
-    assert "running" not in [run.status for run in standby.registry.runs(view)]
+    # What was under way then will not come to an end here.
+    assert [run.status for run in standby.registry.runs(view) if run.kind == "load"] == ["failed"]
+
+
+def test_a_restore_that_is_killed_before_the_registry_is_filled_goes_on(
+    environment: Environment, standby: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment.backup(str(tmp_path / "backups"))
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(standby.registry, "restore_dump", killed)
+        with pytest.raises(KeyboardInterrupt):
+            standby.restore(str(tmp_path / "backups"))
+    position = standby.table(LOG).transaction_version("last_payment@1")
+    assert standby.registry.views() == ()
+    assert standby.restore(str(tmp_path / "backups")).positions == {"last_payment@1": position}
+    assert (standby.table(LOG).version(), standby.values(LOG)) == (2, [1, 2, 3])
+
+
+def test_a_backup_whose_registry_is_damaged_is_not_restored(
+    environment: Environment, standby: Environment, tmp_path: Path
+) -> None:
+    environment.backup(str(tmp_path / "backups"))
+    digest = BackupFolder.open(str(tmp_path / "backups")).read().registry
+    file = tmp_path / "backups" / "objects" / digest[:2] / digest
+    # As long as it says, and cut between two lines.
+    file.write_bytes(b"\n".join(file.read_bytes().splitlines()[:-1]) + b"\n")
+    with pytest.raises(StorageError, match="is missing or damaged"):
+        standby.restore(str(tmp_path / "backups"))
+    assert not Path(standby.warehouse).exists()
 
 
 def test_a_log_that_ends_before_what_the_registry_knows_is_not_taken(environment: Environment, tmp_path: Path) -> None:
