@@ -106,7 +106,8 @@ def materialize(args: Namespace) -> Answer:
             args.view, args.start, args.end, reprocess=args.reprocess, upstream_versions=versions
         )
     lines = [tell_build(result.build), *(f"reprocessed: {tell_build(again)}" for again in result.reprocessed)]
-    text = "\n".join(f"{args.view}: {line}" for line in [*lines, tell_load(result.load)])
+    lines += [tell_load(result.load)] if result.load else []
+    text = "\n".join(f"{args.view}: {line}" for line in lines)
     return Answer(text=text, data={"view": args.view, **to_plain(result)})
 
 

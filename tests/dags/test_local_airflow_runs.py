@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from features.errors import FeatureStoreError, PlatformError
-from features.orchestration.airflow_client import read_import_errors
+from features.orchestration.airflow_client import read_import_errors, read_task_log
 from features.orchestration.local_airflow import LocalAirflow
 from features.orchestration.local_config import build_environment
 from tests.builders import make_view
@@ -49,6 +49,16 @@ def wait_until_running(airflow: LocalAirflow, dag_id: str, process: str) -> None
     deadline = time.monotonic() + 60
     while not any(process in " ".join(found.cmdline()) for found in processes_of(airflow.home)):
         assert time.monotonic() < deadline, airflow.run_states([dag_id])
+        time.sleep(0.2)
+
+
+def wait_until_done(airflow: LocalAirflow, dag_id: str, run_id: str) -> str:
+    deadline = time.monotonic() + 90
+    while True:
+        (state,) = (run.state for run in airflow.run_states([dag_id])[dag_id] if run.run_id == run_id)
+        if state in ("success", "failed"):
+            return state
+        assert time.monotonic() < deadline, state
         time.sleep(0.2)
 
 
@@ -107,9 +117,25 @@ def test_range_that_is_no_time_never_reaches_a_shell(airflow: LocalAirflow, proj
     assert not (project.root / "broken").exists()
 
 
-def test_manual_run_of_a_scheduled_dag_with_an_end_is_refused(airflow: LocalAirflow) -> None:
-    with pytest.raises(PlatformError, match="does not allow manual runs"):
-        airflow.trigger("daily")
+def test_scheduled_dag_runs_a_range_by_hand_beyond_its_bounds_too(airflow: LocalAirflow, project: Project) -> None:
+    run_id = airflow.trigger("other", {"start": "2015-06-01T00:00:00Z", "end": "2015-06-03T00:00:00Z"})
+    assert wait_until_done(airflow, "other", run_id) == "success"
+    call = "local jobs/materialize.py --view other@1 --start 2015-06-01T00:00:00Z --end 2015-06-03T00:00:00Z"
+    assert f"{call} --conf conf --env local" in project.calls("other")
+
+
+@pytest.mark.parametrize(
+    ("conf", "told"),
+    [({}, "trigger it with start and end of a range"), ({"start": "2015-06-01T00:00:00Z"}, "go together")],
+)
+def test_run_by_hand_without_a_range_says_what_it_lacks_at_once(
+    airflow: LocalAirflow, project: Project, conf: dict[str, str], told: str
+) -> None:
+    before = project.calls("other")
+    run_id = airflow.trigger("other", conf)
+    assert wait_until_done(airflow, "other", run_id) == "failed"
+    assert told in read_task_log(airflow.home, "other", run_id, lines=200)
+    assert project.calls("other") == before
 
 
 def test_dag_that_does_not_exist_is_named(airflow: LocalAirflow) -> None:
@@ -117,16 +143,24 @@ def test_dag_that_does_not_exist_is_named(airflow: LocalAirflow) -> None:
         airflow.unpause(["carrier_delays"], timeout_seconds=0)
 
 
-def test_failed_run_tells_what_its_command_said_and_runs_again_when_asked(
+def test_failure_that_no_retry_cures_fails_at_once_in_the_words_of_the_job_and_runs_again_when_asked(
     airflow: LocalAirflow, project: Project
 ) -> None:
     airflow.trigger("by_hand", {"start": "1999-01-01T00:00:00Z", "end": "1999-01-02T00:00:00Z"})
     with pytest.raises(FeatureStoreError, match=r"DAG by_hand failed(.|\n)*SourceError: no folder data/payments"):
         airflow.wait_for_runs({"by_hand": 100}, timeout_seconds=90)
+    assert sum("--start 1999-" in call for call in project.calls("by_hand")) == 1
     (project.root / "repaired").touch()
     assert airflow.rerun_failed(["by_hand", "daily"]) == 1
     done = sum(run.state == "success" for run in airflow.run_states(["by_hand"])["by_hand"])
     airflow.wait_for_runs({"by_hand": done + 1}, timeout_seconds=90)
+
+
+def test_failure_that_a_retry_may_cure_is_retried_and_then_told(airflow: LocalAirflow, project: Project) -> None:
+    run_id = airflow.trigger("by_hand", {"start": "1997-01-01T00:00:00Z", "end": "1997-01-02T00:00:00Z"})
+    assert wait_until_done(airflow, "by_hand", run_id) == "failed"
+    assert sum("--start 1997-" in call for call in project.calls("by_hand")) == 2
+    assert "StorageError: the warehouse does not answer" in read_task_log(airflow.home, "by_hand", run_id, lines=200)
 
 
 def test_dag_files_that_break_end_the_wait_with_the_reason(airflow: LocalAirflow, project: Project) -> None:
