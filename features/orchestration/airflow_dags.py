@@ -49,7 +49,7 @@ def render_feature_views(conf: str | None = None, env: str | None = None) -> dic
     settings = load_settings(folder, env=env)
     with open_registry(settings, folder.parent) as registry:
         views = registry.views()
-    return _render(view_dags(views, settings, conf=folder.name), folder)
+    return render(view_dags(views, settings, conf=folder.name), folder)
 
 
 def render_training_sets(conf: str | None = None, env: str | None = None) -> dict[str, DAG]:
@@ -59,7 +59,7 @@ def render_training_sets(conf: str | None = None, env: str | None = None) -> dic
     """
     folder = _conf_folder(conf)
     settings = load_settings(folder, env=env)
-    return _render(training_set_dags(settings, conf=folder.name), folder)
+    return render(training_set_dags(settings, conf=folder.name), folder)
 
 
 def render_maintenance(conf: str | None = None, env: str | None = None) -> dict[str, DAG]:
@@ -69,14 +69,18 @@ def render_maintenance(conf: str | None = None, env: str | None = None) -> dict[
     """
     folder = _conf_folder(conf)
     settings = load_settings(folder, env=env)
-    return _render(maintenance_dags(settings, conf=folder.name), folder)
+    return render(maintenance_dags(settings, conf=folder.name), folder)
 
 
 def _conf_folder(conf: str | None) -> Path:
     return Path(conf or os.environ.get("FEATURES_CONF") or "conf").resolve()
 
 
-def _render(plans: Sequence[DagPlan], conf: Path) -> dict[str, DAG]:
+def render(plans: Sequence[DagPlan], conf: Path) -> dict[str, DAG]:
+    """The DAGs of plans, by their ids; conf: the configuration folder, which lies in the project's root.
+
+    Raises: ConfigError: a callback's package is not installed here.
+    """
     for plan in plans[:1]:
         # The same for all DAGs of an environment.
         check_paths((*plan.on_failure, *plan.on_missed_deadline), "airflow.on_failure, airflow.on_missed_deadline")
