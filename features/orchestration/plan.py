@@ -87,8 +87,7 @@ def maintenance_dags(settings: Settings, *, conf: str = "conf") -> tuple[DagPlan
 
 def _view_dag(view: AppliedView, crons: Mapping[str, str | None], settings: Settings, conf: str) -> DagPlan:
     upstreams = tuple(
-        Upstream(reference=reference, cron=crons.get(reference.partition("@")[0]))
-        for reference in view.upstreams
+        Upstream(reference=reference, cron=crons.get(reference.partition("@")[0])) for reference in view.upstreams
     )
     tasks = _view_tasks(view, settings, conf)
     airflow = settings.airflow
