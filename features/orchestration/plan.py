@@ -78,6 +78,9 @@ def maintenance_dags(settings: Settings, *, conf: str = "conf") -> tuple[DagPlan
         tasks=tasks,
         schedule=schedule,
         catchup=False,
+        # The bounds are of the views' data; their logs are there as long as they are.
+        start=None,
+        end=None,
         tags=("maintenance",),
         owner="features",
         doc="\n".join((about, *describe_commands(tasks))),

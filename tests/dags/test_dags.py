@@ -148,6 +148,7 @@ def test_without_a_start_only_the_latest_complete_interval_is_run(airflow_home: 
     [
         ("registry: mysql://registry.example.com/features\n", "features.errors.RegistryError"),
         ("airflow: {starts: 2013-03-09}\n", "airflow.starts: unknown setting"),
+        ("registry_password_env: NO_SUCH_VARIABLE\n", "registry_password_env names NO_SUCH_VARIABLE, which is not set"),
     ],
 )
 def test_what_is_wrong_is_the_import_error_that_airflow_shows(

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 
 from features import ViewSource
 from features.errors import FeatureStoreError, PlatformError
-from features.orchestration.airflow_client import DagRunState, read_import_errors, read_task_log
+from features.orchestration.airflow_client import read_import_errors, read_task_log
 from features.orchestration.local_airflow import LocalAirflow
 from features.orchestration.local_config import build_environment
 from tests.builders import make_view
@@ -28,7 +28,7 @@ from pathlib import Path
 
 def page(context):
     with Path(os.environ["FEATURES_CONF"]).with_name("paged.txt").open("a") as file:
-        file.write(f"{context['dag'].dag_id} {context['exception']}\\n".replace("\\n", " ").strip() + "\\n")
+        print(context["dag"].dag_id, str(context["exception"]).splitlines()[0], file=file)
 """
 PAGED = "airflow: {on_failure: 'pager:page'}\n"
 
@@ -88,15 +88,13 @@ def wait_until_done(airflow: LocalAirflow, dag_id: str, run_id: str) -> str:
 
 def wait_until_logged(airflow: LocalAirflow, dag_id: str, words: str) -> None:
     deadline = time.monotonic() + 90
-    while not any(
-        words in read_task_log(airflow.home, dag_id, run.run_id, lines=99) for run in runs_of(airflow, dag_id)
-    ):
+    while not any(words in log for log in logs_of(airflow, dag_id)):
         assert time.monotonic() < deadline, airflow.run_states([dag_id])
         time.sleep(0.2)
 
 
-def runs_of(airflow: LocalAirflow, dag_id: str) -> Sequence[DagRunState]:
-    return airflow.run_states([dag_id])[dag_id]
+def logs_of(airflow: LocalAirflow, dag_id: str) -> list[str]:
+    return [read_task_log(airflow.home, dag_id, run.run_id, lines=99) for run in airflow.run_states([dag_id])[dag_id]]
 
 
 def processes_of(home: Path) -> list[psutil.Process]:

@@ -220,6 +220,7 @@ def test_callback_that_is_no_path_is_refused(path: str) -> None:
 def test_maintenance_is_one_dag_of_all_views_that_may_be_left_out() -> None:
     (plan,) = maintenance_dags(settings(maintenance_schedule="@daily", pools={"spark": "spark"}, **BOUNDED))
     assert (plan.dag_id, plan.cron, plan.catchup, plan.view) == ("maintenance", "0 0 * * *", False, None)
+    assert (plan.start, plan.last_start) == (None, None)
     (task,) = plan.tasks
     assert task.shell_command == "spark-submit jobs/maintain.py --conf conf --env local"
     assert (task.pool, task.builds) == ("spark", False)
