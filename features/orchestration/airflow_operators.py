@@ -23,6 +23,8 @@ from features.orchestration.upstream_events import event_extra, missing, needed,
 
 # What may follow `--upstream` on a command line.
 _PINNED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*@\d+=\d+")
+# As a shell ends where a program is missing, or is none.
+_NO_PROGRAM = re.compile(r"exit code 12[67]\b")
 # Of an asset's newest events: more than the intervals of any run, save those of which the registry tells.
 _EVENTS = 1000
 
@@ -187,6 +189,8 @@ def _pinned(context: Mapping[str, Any]) -> list[str]:
 
 def _failure(end: Mapping[str, Any] | None, exc: AirflowException) -> AirflowException:
     failure = None if end is None else failure_of(end)
+    if failure is None and _NO_PROGRAM.search(str(exc)):
+        return AirflowFailException(f"the command cannot be run here, see above; correct airflow.spark_submit: {exc}")
     if failure is None:
         return AirflowException(f"the job did not tell how it ended, as one that is killed: {exc}")
     if failure.retry:
