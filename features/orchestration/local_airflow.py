@@ -1,6 +1,6 @@
 """An Airflow on this machine, for the demo and for tests: SQLite, local tasks, loopback only, no login.
 
-Its three processes are sessions of their own, so they outlive whoever started them, until `stop()`.
+Its processes are sessions of their own, so they outlive whoever started them, until `stop()`.
 """
 
 import json
