@@ -139,7 +139,7 @@ def _wait(plan: DagPlan, dag: DAG, conf: Path) -> list[WaitOperator]:
     wait = WaitOperator(
         task_id=WAIT,
         dag=dag,
-        upstreams=[(upstream.reference, upstream.cron) for upstream in plan.upstreams],
+        upstreams=[(read.reference, read.cron, read.history.total_seconds()) for read in plan.upstreams],
         inlets=[_asset(upstream.name) for upstream in plan.upstreams],
         since=plan.start,
         give_up_after=plan.wait,

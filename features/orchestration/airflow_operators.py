@@ -19,7 +19,15 @@ from features.errors import FeatureStoreError
 from features.orchestration.airflow_trigger import UpstreamTrigger
 from features.orchestration.dag_plan import WAIT, Upstream
 from features.orchestration.published_views import PublishedViews
-from features.orchestration.upstream_events import event_extra, missing, needed, newest_version, read_events
+from features.orchestration.upstream_events import (
+    Published,
+    asset_name,
+    event_extra,
+    missing,
+    needed,
+    newest_version,
+    read_events,
+)
 
 # What may follow `--upstream` on a command line.
 _PINNED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*@\d+=\d+")
@@ -80,7 +88,7 @@ class WaitOperator(BaseOperator):
     views has succeeded. What a job built without Airflow has no asset event: the registry's ledger tells of it.
 
     Args:
-        upstreams: the views, each (`name@version`, cron or None).
+        upstreams: the views, each (`name@version`, cron or None, seconds of history that are read).
         since: no interval of theirs is scheduled that starts before it.
         give_up_after: of waiting.
         conf, environment: of the registry.
@@ -90,7 +98,7 @@ class WaitOperator(BaseOperator):
     def __init__(
         self,
         *,
-        upstreams: Sequence[tuple[str, str | None]],
+        upstreams: Sequence[tuple[str, str | None, float]],
         since: datetime | None,
         give_up_after: timedelta,
         conf: str,
@@ -138,24 +146,33 @@ class WaitOperator(BaseOperator):
 
     @property
     def _upstreams(self) -> list[Upstream]:
-        return [Upstream(reference=reference, cron=cron) for reference, cron in self.upstreams]
+        return [
+            Upstream(reference=reference, cron=cron, history=timedelta(seconds=history))
+            for reference, cron, history in self.upstreams
+        ]
 
     def _look_at(self, upstream: Upstream, run: Interval, context: Any) -> tuple[tuple[Interval, ...], int | None]:
         """The intervals that are missing, and the newest Delta version."""
-        since = None if self.since is None else datetime.fromisoformat(self.since)
-        wanted = needed(upstream, run, since=since)
-        (asset,) = (inlet for inlet in self.inlets if inlet.name.endswith(f"/{upstream.name}"))
+        wanted = needed(upstream, run, since=None if self.since is None else datetime.fromisoformat(self.since))
+        (asset,) = (inlet for inlet in self.inlets if inlet.name == asset_name(upstream.name))
         newest_first = context["inlet_events"][asset].ascending(False).limit(_EVENTS)
         published = read_events([event.extra for event in newest_first], upstream)
-        holes = missing(wanted, published)
-        if holes or not published:
-            try:
-                published += PublishedViews(self.conf, self.environment).read(upstream.reference, run, wanted)
-            except FeatureStoreError as exc:
-                error = AirflowException if exc.retry else AirflowFailException
-                raise error(f"{type(exc).__name__}: {exc}") from None
-            holes = missing(wanted, published)
-        return holes, newest_version(published)
+        if upstream.history or not published or missing(wanted, published):
+            since = None if upstream.history else min((interval.start for interval in wanted), default=run.start)
+            built = self._built(upstream, since=since, until=run.end)
+            published += built
+            if upstream.history and built:
+                # Of what it reads back into, what lies behind the first interval that was ever built.
+                reach = Interval(run.start - upstream.history, run.start)
+                wanted = (*needed(upstream, reach, since=built[0].interval.start), *wanted)
+        return missing(wanted, published), newest_version(published)
+
+    def _built(self, upstream: Upstream, *, since: datetime | None, until: datetime) -> list[Published]:
+        try:
+            return PublishedViews(self.conf, self.environment).read(upstream.reference, since=since, until=until)
+        except FeatureStoreError as exc:
+            error = AirflowException if exc.retry else AirflowFailException
+            raise error(f"{type(exc).__name__}: {exc}") from None
 
 
 def run_range(context: Mapping[str, Any]) -> Interval:

@@ -34,10 +34,14 @@ class TaskPlan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Upstream:
-    """A view that is read by the one that a DAG builds: `name@version`, and the cron of its own intervals, if any."""
+    """A view that is read by the one that a DAG builds.
+
+    reference: `name@version`. cron: of its own intervals, if any. history: how far before its range a run reads it.
+    """
 
     reference: str
     cron: str | None
+    history: timedelta = timedelta(0)
 
     @property
     def name(self) -> str:

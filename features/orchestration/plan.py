@@ -11,8 +11,10 @@ from datetime import UTC, timedelta
 from typing import Any
 
 from features.config import AirflowSettings, Settings, TrainingSetSettings
+from features.core.aggregations import longest_window
 from features.core.applied import AppliedView
 from features.core.schedule import longest_interval, parse_schedule
+from features.core.upstreams import view_sources
 from features.errors import ConfigError, DefinitionError
 from features.orchestration.dag_docs import describe_commands, describe_view
 from features.orchestration.dag_plan import DagPlan, TaskPlan, Upstream
@@ -90,7 +92,13 @@ def maintenance_dags(settings: Settings, *, conf: str = "conf") -> tuple[DagPlan
 
 def _view_dag(view: AppliedView, crons: Mapping[str, str | None], settings: Settings, conf: str) -> DagPlan:
     upstreams = tuple(
-        Upstream(reference=reference, cron=crons.get(reference.partition("@")[0])) for reference in view.upstreams
+        Upstream(
+            reference=reference,
+            cron=crons.get(reference.partition("@")[0]),
+            history=max(read.history for read in view_sources(view) if read.view == reference)
+            + longest_window(view.aggregations),
+        )
+        for reference in view.upstreams
     )
     tasks = _view_tasks(view, settings, conf)
     airflow = settings.airflow

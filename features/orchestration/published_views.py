@@ -1,11 +1,10 @@
 """What the registry knows to be built of a view, for a task that waits for it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from features.config import Settings, load_settings
-from features.core.schedule import Interval
 from features.orchestration.upstream_events import Published
 from features.registry import Registry
 
@@ -27,13 +26,12 @@ class PublishedViews:
     conf: str
     env: str
 
-    def read(self, reference: str, run: Interval, wanted: Sequence[Interval]) -> list[Published]:
-        """The built intervals of a view version that a run may need.
+    def read(self, reference: str, *, since: datetime | None, until: datetime) -> list[Published]:
+        """The built intervals of a view version that overlap [since, until), by their start; since None: no bound.
 
         Raises: ConfigError, RegistryError; NotFoundError: there is no such view, any more.
         """
         folder = Path(self.conf)
-        start = min((interval.start for interval in wanted), default=run.start)
         with open_registry(load_settings(folder, env=self.env), folder.parent) as registry:
-            entries = registry.ledger(registry.view(reference), since=start, until=run.end)
+            entries = registry.ledger(registry.view(reference), since=since, until=until)
         return [Published(interval=e.interval, delta_version=e.delta_version) for e in entries if e.built]

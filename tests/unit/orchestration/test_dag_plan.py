@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from features import BatchSource, DType, Entity, Expect, Feature
+from features import BatchSource, DType, Entity, Expect, Feature, ViewSource
 from features.config import Settings
 from features.core.applied import AppliedView
 from features.errors import ConfigError, DefinitionError
-from features.orchestration.dag_plan import DagPlan
+from features.orchestration.dag_plan import DagPlan, Upstream
 from features.orchestration.plan import maintenance_dags, training_set_dags, view_dags
 
 BOUNDED = {"start": "2013-03-07T00:00:00+00:00", "end": "2013-03-12T00:00:00+00:00"}
@@ -227,3 +227,21 @@ def test_maintenance_is_one_dag_of_all_views_that_may_be_left_out() -> None:
     assert maintenance_dags(settings(maintenance_schedule=None)) == ()
     with pytest.raises(ConfigError, match=r"airflow\.maintenance_schedule"):
         maintenance_dags(settings(maintenance_schedule="now and then"))
+
+
+def test_view_waits_for_the_views_that_it_reads_by_their_own_schedules_and_as_far_back_as_it_reads() -> None:
+    reader = applied(
+        name="reader",
+        sources=(
+            ViewSource(name="delays", view="carrier_delay@2", history=timedelta(days=3)),
+            ViewSource(name="other", view="weather@1"),
+        ),
+    )
+    hourly = applied(name="weather", version=1, schedule="@hourly")
+    *_, plan = view_dags([applied(), hourly, reader], settings(wait_hours=2))
+    assert plan.upstreams == (
+        Upstream(reference="carrier_delay@2", cron="0 0 * * *", history=timedelta(days=3)),
+        Upstream(reference="weather@1", cron="0 * * * *"),
+    )
+    assert plan.wait == timedelta(hours=2)
+    assert "--upstream carrier_delay@2=<delta version> --upstream weather@1=<delta version>" in plan.doc
