@@ -206,6 +206,8 @@ def _pinned(context: Mapping[str, Any]) -> list[str]:
 
 def _failure(end: Mapping[str, Any] | None, exc: AirflowException) -> AirflowException:
     failure = None if end is None else failure_of(end)
+    if failure is None and end is not None:
+        return AirflowException(f"the job did a part of its work, see above what failed: {exc}")
     if failure is None and _NO_PROGRAM.search(str(exc)):
         return AirflowFailException(f"the command cannot be run here, see above; correct airflow.spark_submit: {exc}")
     if failure is None:
