@@ -109,6 +109,8 @@ class UpstreamError(SourceError):
 
     retry = True
 
+    retry = True
+
 
 class TransformError(FeatureStoreError):
     """A transform raised, or returned something other than its view declares."""
