@@ -139,15 +139,16 @@ def run_backfill(store: "FeatureStore", args: Namespace) -> tuple[dict[str, Any]
             parallel=args.parallel,
         )
     except BackfillError as exc:
-        kind, message, code = explain(exc)
-        logger.error(message)
-        failures = [{**to_plain(i), "type": type(e).__name__, "message": explain(e)[1]} for i, e in exc.failures]
+        failure = explain(exc)
+        logger.error(failure.message)
+        told = [(interval, explain(cause)) for interval, cause in exc.failures]
+        failures = [{**to_plain(interval), "type": one.type, "message": one.message} for interval, one in told]
         return {
             "view": args.view,
             "builds": to_plain(exc.built),
             "failures": failures,
             "remaining": to_plain(exc.remaining),
-            "error": {"type": kind, "message": message, "exit_code": code},
+            "error": {**to_plain(failure), "retry": any(one.retry for _, one in told)},
         }, True
     return {"view": args.view, "builds": to_plain(results), "failures": [], "remaining": []}, False
 
