@@ -13,6 +13,7 @@ from benchmarks.racing import module_command, say
 
 COMMANDS = (
     ("benchmarks.cold_start",),
+    ("benchmarks.dags",),
     ("benchmarks.incremental",),
     ("benchmarks.layout",),
     ("benchmarks.windows",),

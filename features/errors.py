@@ -20,7 +20,8 @@ FeatureStoreError
  │    └── NotLoadedError    nothing of a view was loaded yet
  └── PlatformError          the machine lacks something: a JDK, a jar, a free port, disk space
 
-Exit codes of every command: 0 done, 1 refused or failed, 2 wrong usage.
+Exit codes of every command: 0 done, 1 refused or failed, 2 wrong usage. `retry` says whether the same again may
+succeed with nobody's help: where a service or the machine failed. A definition, a refusal or a wrong value stays wrong.
 """
 
 from collections.abc import Iterable
@@ -31,6 +32,18 @@ class FeatureStoreError(Exception):
     """Base of all errors raised on purpose."""
 
     exit_code = 1
+    retry = False
+
+    def __init__(self, *args: object, retry: bool | None = None) -> None:
+        """An error with its message.
+
+        Args:
+            args: the message.
+            retry: whether the same again may succeed; None: as its class says.
+        """
+        super().__init__(*args)
+        if retry is not None:
+            self.retry = retry
 
 
 class DefinitionError(FeatureStoreError):
@@ -76,7 +89,7 @@ class SpineError(UsageError):
 
 
 class RegistryError(FeatureStoreError):
-    """The registry is unreachable, or holds something that this code cannot use."""
+    """The registry is unreachable (retry), or holds something that this code cannot use."""
 
 
 class StaleCodeError(RegistryError):
@@ -96,6 +109,8 @@ class UpstreamError(SourceError):
 
     retry = True
 
+    retry = True
+
 
 class TransformError(FeatureStoreError):
     """A transform raised, or returned something other than its view declares."""
@@ -112,13 +127,19 @@ class RefusedError(FeatureStoreError):
 class StorageError(FeatureStoreError):
     """The offline log cannot be read or written."""
 
+    retry = True
+
 
 class OnlineStoreError(FeatureStoreError):
     """The online store is unreachable, or holds something else than was loaded."""
 
+    retry = True
+
 
 class NotLoadedError(OnlineStoreError):
     """A view has no online table: nothing of it was loaded yet, or the table was dropped."""
+
+    retry = False
 
     def __init__(self, view: str, detail: str) -> None:
         """See the attributes.
@@ -133,3 +154,5 @@ class NotLoadedError(OnlineStoreError):
 
 class PlatformError(FeatureStoreError):
     """The machine lacks something: a JDK, a jar, a free port, disk space."""
+
+    retry = True

@@ -121,6 +121,7 @@ class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs, LedgerVerbs, Ma
         *,
         reprocess: int = 0,
         upstream_versions: Mapping[str, int] | None = None,
+        load: bool = True,
     ) -> "MaterializeResult":
         """Build, then load.
 
@@ -130,6 +131,7 @@ class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs, LedgerVerbs, Ma
             reprocess: how many built intervals before it to compute again, for late data; what changed in them counts
                 as known from this run on.
             upstream_versions: as for `build`.
+            load: bring the online table up to the log afterwards.
         """
         from features.materialization.backfill import rerun_past
         from features.materialization.results import MaterializeResult
@@ -140,7 +142,8 @@ class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs, LedgerVerbs, Ma
         builder, reads = self._builder, upstream_versions
         again = rerun_past(builder, code, applied, since, until, count=reprocess, upstream_versions=reads)
         build = builder.build(code, applied, since, until, upstream_versions=reads)
-        return MaterializeResult(build=build, reprocessed=again, load=self._loader.load(applied))
+        loaded = self._loader.load(applied) if load else None
+        return MaterializeResult(build=build, reprocessed=again, load=loaded)
 
     def get_online_features(
         self,

@@ -106,7 +106,8 @@ def materialize(args: Namespace) -> Answer:
             args.view, args.start, args.end, reprocess=args.reprocess, upstream_versions=versions
         )
     lines = [tell_build(result.build), *(f"reprocessed: {tell_build(again)}" for again in result.reprocessed)]
-    text = "\n".join(f"{args.view}: {line}" for line in [*lines, tell_load(result.load)])
+    lines += [tell_load(result.load)] if result.load else []
+    text = "\n".join(f"{args.view}: {line}" for line in lines)
     return Answer(text=text, data={"view": args.view, **to_plain(result)})
 
 
@@ -138,15 +139,16 @@ def run_backfill(store: "FeatureStore", args: Namespace) -> tuple[dict[str, Any]
             parallel=args.parallel,
         )
     except BackfillError as exc:
-        kind, message, code = explain(exc)
-        logger.error(message)
-        failures = [{**to_plain(i), "type": type(e).__name__, "message": explain(e)[1]} for i, e in exc.failures]
+        failure = explain(exc)
+        logger.error(failure.message)
+        told = [(interval, explain(cause)) for interval, cause in exc.failures]
+        failures = [{**to_plain(interval), "type": one.type, "message": one.message} for interval, one in told]
         return {
             "view": args.view,
             "builds": to_plain(exc.built),
             "failures": failures,
             "remaining": to_plain(exc.remaining),
-            "error": {"type": kind, "message": message, "exit_code": code},
+            "error": {**to_plain(failure), "retry": any(one.retry for _, one in told)},
         }, True
     return {"view": args.view, "builds": to_plain(results), "failures": [], "remaining": []}, False
 

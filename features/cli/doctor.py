@@ -88,7 +88,7 @@ def _check(name: str, look: Callable[[], str]) -> Check:
     try:
         return Check(name=name, ok=True, found=look())
     except Exception as exc:  # noqa: BLE001 - boundary: a broken part must not hide the others
-        return Check(name=name, ok=False, found=explain(exc)[1])
+        return Check(name=name, ok=False, found=explain(exc).message)
 
 
 def _python() -> str:

@@ -1,10 +1,13 @@
 """What the spark-submit jobs share: their common arguments, and how they end.
 
-A job's result is logged as one line on stderr, and printed as JSON on the last line of stdout.
+A job's result is logged as one line on stderr, and printed as JSON on the last line of stdout. How it ended, well or
+not, is also written to the file that $FEATURES_JOB_END_FILE names.
 """
 
 import logging
+import os
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -13,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from features.cli.options import Parser, add_common, open_store
 from features.cli.rendering import to_plain
 from features.cli.running import Answer, run
+from features.core.job_end import END_FILE, write_end
 
 if TYPE_CHECKING:
     from features.store import FeatureStore
@@ -39,6 +43,7 @@ def run_job(
     """
     words = sys.argv[1:] if argv is None else list(argv)
     name = parser.prog.removeprefix("jobs/").removesuffix(".py")
+    began = time.monotonic()
 
     def answer() -> Answer:
         args = parser.parse_args(words)
@@ -49,10 +54,23 @@ def run_job(
         told |= {
             f"{k}_{key}": v for k, nested in figures.items() if isinstance(nested, dict) for key, v in nested.items()
         }
-        logging.getLogger(f"jobs.{name}").info("done: %s", " ".join(f"{key}={value}" for key, value in told.items()))
+        told["seconds"] = round(time.monotonic() - began, 1)
+        shown = " ".join(f"{key}={value}" for key, value in told.items() if value is not None)
+        logging.getLogger(f"jobs.{name}").info("done: %s", shown)
         # A job that has done a part of its work tells of both.
         return Answer(
             text="", data={"job": name, **figures}, exit_code=1 if "error" in figures or figures.get("failed") else 0
         )
 
-    return run(answer, as_json=True, debug="--debug" in words)
+    return run(answer, as_json=True, debug="--debug" in words, record=_record)
+
+
+def _record(end: Mapping[str, Any]) -> None:
+    path = os.environ.get(END_FILE)
+    if not path:
+        return
+    try:
+        write_end(path, end)
+    except OSError as exc:
+        # Whoever waits for it takes the job for one that was killed, and runs it again: no harm, unlike failing here.
+        logging.getLogger("jobs").warning("the end of the job cannot be written to %s: %s", path, exc)

@@ -9,11 +9,12 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from features.cli.progress import progress_on_stderr
 from features.errors import FeatureStoreError, PlatformError
+from features.stores.spark_errors import is_passing
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -43,38 +44,59 @@ class Answer:
     exit_code: int = 0
 
 
-def run(command: Callable[[], Answer], *, as_json: bool, debug: bool) -> int:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """Why a command failed: the kind of the error, its message without any stack, and whether a retry may succeed."""
+
+    type: str
+    message: str
+    exit_code: int
+    retry: bool
+
+
+def run(
+    command: Callable[[], Answer],
+    *,
+    as_json: bool,
+    debug: bool,
+    record: Callable[[Mapping[str, Any]], None] = lambda _: None,
+) -> int:
     """Run a command and print its answer, or why there is none; the exit code.
 
     Args:
         command: parses, and does the work.
         as_json: print one JSON object instead of text.
         debug: print tracebacks, and what Spark and the drivers log.
+        record: told what JSON is printed, or would be: the answer's data, or {"error": ...}.
     """
     with progress_on_stderr(debug=debug):
         try:
             with own_spark():
                 answer = command()
         except KeyboardInterrupt:
-            return _fail("Interrupted", "interrupted: what was committed stays, run it again", INTERRUPTED, as_json)
+            told = "interrupted: what was committed stays, run it again"
+            return _fail(Failure(type="Interrupted", message=told, exit_code=INTERRUPTED, retry=True), as_json, record)
         except Exception as exc:  # noqa: BLE001 - boundary: no traceback reaches a user who has not asked for one
             if debug:
                 traceback.print_exc()
-            kind, message, code = explain(exc)
-            return _fail(kind, message, code, as_json)
+            return _fail(explain(exc), as_json, record)
+        record(answer.data)
         return _print(json.dumps(answer.data) if as_json else answer.text, answer.exit_code)
 
 
-def explain(exc: Exception) -> tuple[str, str, int]:
-    """The kind of an error, its message without any stack, and the exit code."""
+def explain(exc: Exception) -> Failure:
+    """What a command tells of an error. One that nobody foresaw may have come from anything: it may be retried."""
     if isinstance(exc, ModuleNotFoundError) and (extra := _EXTRAS.get((exc.name or "").partition(".")[0])):
-        exc = PlatformError(f"{exc.name} is not installed; install feature-platform[{extra}]")
+        exc = PlatformError(f"{exc.name} is not installed; install feature-platform[{extra}]", retry=False)
     if isinstance(exc, FeatureStoreError):
-        return type(exc).__name__, _without_stack(str(exc)), exc.exit_code
+        retry = exc.retry or is_passing(exc)
+        message = _without_stack(str(exc))
+        return Failure(type=type(exc).__name__, message=message, exit_code=exc.exit_code, retry=retry)
     # Spark's messages go on with the stack of its JVM.
     first = next((line.strip() for line in str(exc).splitlines() if line.strip()), "")
     said = ": ".join(part for part in (type(exc).__name__, first) if part)
-    return "InternalError", f"internal error: {said}; run again with --debug", 1
+    message = f"internal error: {said}; run again with --debug"
+    return Failure(type="InternalError", message=message, exit_code=1, retry=True)
 
 
 @contextmanager
@@ -109,12 +131,12 @@ def _without_stack(message: str) -> str:
     return "\n".join(kept).rstrip()
 
 
-def _fail(kind: str, message: str, exit_code: int, as_json: bool) -> int:
-    print(f"error: {message}" if exit_code != INTERRUPTED else message, file=sys.stderr, flush=True)
-    if as_json:
-        error = {"type": kind, "message": message, "exit_code": exit_code}
-        return _print(json.dumps({"error": error}), exit_code)
-    return exit_code
+def _fail(failure: Failure, as_json: bool, record: Callable[[Mapping[str, Any]], None]) -> int:
+    said = failure.message if failure.exit_code == INTERRUPTED else f"error: {failure.message}"
+    print(said, file=sys.stderr, flush=True)
+    end = {"error": asdict(failure)}
+    record(end)
+    return _print(json.dumps(end), failure.exit_code) if as_json else failure.exit_code
 
 
 def _print(text: str, exit_code: int) -> int:

@@ -5,12 +5,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import pairwise
 
 from features.core.times import EPOCH, MICROSECOND, format_instant
 from features.errors import DefinitionError, IntervalError
 
 # An R that is no part of a month or a day, such as MAR and FRI.
 _RANDOM = re.compile(r"(?<![a-z])r(?![a-z])", re.IGNORECASE)
+# A leap year and those after it: months and years of every length.
+_FIRST_TICK = datetime(2000, 1, 1, tzinfo=UTC)
+_SAMPLED_TICKS = 400
 SHORTHANDS = {"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@weekly": "0 0 * * 0"}
 # In UTC these ticks lie evenly; years of them are counted often.
 _STEPS = {"0 * * * *": timedelta(hours=1), "0 0 * * *": timedelta(days=1), "0 0 * * 0": timedelta(days=7)}
@@ -82,6 +86,15 @@ def split(intervals: Sequence[Interval], size: int) -> Iterator[tuple[Interval, 
 def join(intervals: Sequence[Interval]) -> list[Interval]:
     """The ranges that neighbours make up."""
     return [Interval(part[0].start, part[-1].end) for part in split(intervals, max(1, len(intervals)))]
+
+
+@lru_cache(maxsize=256)
+def longest_interval(schedule: str) -> timedelta:
+    """The longest of the schedule's next few hundred intervals from 2000 on: of a month 31 days, of workdays 3 days."""
+    ticks = [_FIRST_TICK]
+    while len(ticks) < _SAMPLED_TICKS:
+        ticks.append(next_tick(schedule, ticks[-1]))
+    return max(later - earlier for earlier, later in pairwise(ticks[1:]))
 
 
 def previous_intervals(schedule: str, before: datetime, count: int) -> list[Interval]:

@@ -19,6 +19,7 @@ from features.core.times import format_instant, to_micros
 from features.engine.changes import Nominal, difference, first_rows
 from features.engine.session import persisted
 from features.engine.source import Connections
+from features.engine.stages import Stages, rows_read
 from features.engine.transform import check_rows
 from features.errors import FeatureStoreError, RefusedError, StorageError
 from features.materialization.computing import Computed, compute
@@ -139,6 +140,7 @@ class _Run:
         check_not_expired(self.builder.registry, self.applied, self.intervals)
         name = self.applied.reference
         start, end = self.intervals[0].start, self.intervals[-1].end
+        stages = Stages(logger, name)
         upstreams = open_upstreams(
             self.log, self.builder.registry, self.applied, self.intervals, self.upstream_versions, run_id=self.run_id
         )
@@ -152,13 +154,20 @@ class _Run:
             check=self.watch.check,
         )
         with persisted(computed.rows) as rows:
-            count = check_rows(rows, self.applied, name)
-            logger.info("transformed", extra={"view": name, "rows": count, "start": start, "end": end})
+            with rows_read(self.builder.spark) as rows_in:
+                count = check_rows(rows, self.applied, name)
+            stages.tell("transformed", rows_in=rows_in(), rows=count, start=start, end=end)
             span = find_span(self.builder.registry, self.applied, self.intervals, computed.newest)
             verdict = judge(rows.drop("_copies", "_alike"), self.applied, span)
             self._record_verdict(verdict)
+            withheld = verdict.quarantined_rows
+            stages.tell("judged", rows_in=count, rows=count - withheld, quarantined=withheld)
             with self.builder.publishing:
-                return self._publish(verdict, count, computed)
+                result = self._publish(verdict, count, computed)
+            changes = {"rows": result.rows, "corrections": result.corrections, "retractions": result.retractions}
+            told = {"quarantined": result.quarantined, "delta_version": result.delta_version}
+            stages.end(result.status, rows_in=count - withheld, **changes, **told)
+            return result
 
     def _record_verdict(self, verdict: Verdict) -> None:
         results = [asdict(result) for result in verdict.results]
@@ -282,5 +291,11 @@ class _Run:
             committed_at=commit.committed_at if commit is not None else None,
             counts=counts,
         )
-        logger.info(status, extra={"view": self.applied.reference, **counts, "delta_version": version})
-        return BuildResult(status=status, delta_version=version, quarantined=withheld, **sums)
+        return BuildResult(
+            status=status,
+            quarantined=withheld,
+            delta_version=version,
+            position=position,
+            run_id=self.run_id,
+            **sums,
+        )

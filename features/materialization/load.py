@@ -163,7 +163,8 @@ class Loader:
         if checkpoint > position:
             raise OnlineStoreError(
                 f"{applied.online_table} was loaded up to position {checkpoint}, but the log at {log.path} ends at "
-                f"{position}: it is another log. Restore the log, or drop the table and load again"
+                f"{position}: it is another log. Restore the log, or drop the table and load again",
+                retry=False,
             )
         return checkpoint
 

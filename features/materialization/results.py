@@ -1,6 +1,6 @@
 """What a build, a load and a compaction answer with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 
@@ -11,7 +11,7 @@ class BuildResult:
     status: "built" appended rows, "unchanged" found nothing to change, "empty" got no rows from the transform (and
         retracted what an earlier run had published).
     rows: appended, of all kinds: new, corrections and retractions. quarantined: withheld by the gate.
-    delta_version: of the log afterwards; None before the first commit.
+    delta_version, position: of the log afterwards; None before the first commit. run_id: of the registry's record.
     """
 
     status: str
@@ -20,6 +20,8 @@ class BuildResult:
     retractions: int
     quarantined: int
     delta_version: int | None
+    position: int | None = field(default=None, compare=False)
+    run_id: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,11 +91,11 @@ class LoadPlan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MaterializeResult:
-    """A build, the builds of past intervals that came before it, and the load that followed."""
+    """A build, the builds of past intervals that came before it, and the load that followed (None: not asked for)."""
 
     build: BuildResult
     reprocessed: tuple[BuildResult, ...]
-    load: LoadResult
+    load: LoadResult | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

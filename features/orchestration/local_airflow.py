@@ -1,6 +1,6 @@
 """An Airflow on this machine, for the demo and for tests: SQLite, local tasks, loopback only, no login.
 
-Its three processes are sessions of their own, so they outlive whoever started them, until `stop()`.
+Its processes are sessions of their own, so they outlive whoever started them, until `stop()`.
 """
 
 import json
@@ -22,6 +22,7 @@ from features.orchestration.local_processes import Component, end_all, find_airf
 
 # Logs are served by the API server from the files; the scheduler's own log server would listen on all interfaces.
 _COMPONENTS = {"api-server": (), "scheduler": ("--skip-serve-logs",), "dag-processor": ()}
+_TRIGGERER = {"triggerer": ("--skip-serve-logs",)}
 _MARKER = "FEATURES_LOCAL_AIRFLOW"
 _HOST = "127.0.0.1"
 _POLL_SECONDS = 0.25
@@ -45,6 +46,7 @@ class LocalAirflow:
     root: the working directory of its processes.
     parallelism: how many tasks run at once.
     parse_seconds: how often DAG files are parsed.
+    triggerer: whether what waits without a slot goes on, and deadline alerts are sent: views that read others need it.
     environment: variables for its processes and tasks, over those of the process that starts it.
     """
 
@@ -53,6 +55,7 @@ class LocalAirflow:
     root: Path = field(default_factory=Path.cwd)
     parallelism: int = 2
     parse_seconds: int = 10
+    triggerer: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -98,7 +101,7 @@ class LocalAirflow:
             self._migrate(program, version, environment)
             components = [
                 spawn(name, [program, name, *flags], cwd=self.root, environment=environment, log=self._log(name))
-                for name, flags in _COMPONENTS.items()
+                for name, flags in (_COMPONENTS | (_TRIGGERER if self.triggerer else {})).items()
             ]
             self._write_record({"port": port, "components": [asdict(component) for component in components]})
             return self.status()

@@ -115,7 +115,7 @@ class Database:
         try:
             yield
         except SQLAlchemyError as exc:
-            raise RegistryError(f"the registry at {_show(self._engine.url)} {self._reason(exc)}") from exc
+            raise RegistryError(f"the registry at {_show(self._engine.url)} {self._reason(exc)}", retry=True) from exc
 
     def _reason(self, exc: SQLAlchemyError) -> str:
         told = " ".join(str(exc.orig if isinstance(exc, DBAPIError) else exc).split())

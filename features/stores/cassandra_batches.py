@@ -167,7 +167,7 @@ def constant(number: int, kind: str, count: int) -> Cells:
 
 def misfit(table: str, reason: str) -> OnlineStoreError:
     """The error of rows that a table cannot hold."""
-    return OnlineStoreError(f"a row does not fit {table}: {reason}; rerun the load after correcting it")
+    return OnlineStoreError(f"a row does not fit {table}: {reason}; rerun the load after correcting it", retry=False)
 
 
 def _keys_of(batch: "pa.RecordBatch", keys: Sequence[tuple[str, DType]], table: str) -> Cells:

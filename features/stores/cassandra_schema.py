@@ -49,7 +49,8 @@ def ensure_table(session: Session, settings: OnlineSettings, view: AppliedView) 
     if differences:
         raise OnlineStoreError(
             f"table {settings.keyspace}.{view.online_table} is not the one of {view.reference}: "
-            f"{'; '.join(differences)}; drop it, or set another online.keyspace, then load again"
+            f"{'; '.join(differences)}; drop it, or set another online.keyspace, then load again",
+            retry=False,
         )
     if not is_new and _find_comment(session, settings, view) != cql.table_comment(view):
         _change(session, cql.alter_comment(settings.keyspace, view))

@@ -53,3 +53,26 @@ def is_unreadable_file(exc: BaseException) -> bool:
     """Whether a file could not be read, rather than a computation on it."""
     told = ("FAILED_READ_FILE", "ParquetDecodingException", "features.errors.SourceError")
     return any(sign in str(exc) for sign in told)
+
+
+# What a cluster or a machine was short of at one moment: executors, memory, disk, a connection.
+_PASSING = re.compile(
+    r"ExecutorLostFailure|FetchFailed|MetadataFetchFailed|ExecutorDeadException|[Ee]xecutor \S+ (?:exited|lost)"
+    r"|OutOfMemoryError|SparkOutOfMemory|No space left on device|ENOSPC"
+    r"|SparkContext was shut down|Cannot call methods on a stopped SparkContext"
+    r"|Py4JNetworkError|Answer from Java side is empty|Error while sending or receiving"
+    r"|java\.net\.(?:ConnectException|SocketTimeoutException|SocketException|UnknownHostException)"
+    r"|SlowDown|ServiceUnavailable|Python worker exited unexpectedly"
+)
+
+
+def is_passing(exc: BaseException) -> bool:
+    """Whether Spark failed for want of what may be there next time, in the error itself or in what it came from."""
+    seen: set[int] = set()
+    cause: BaseException | None = exc
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        if _PASSING.search(f"{type(cause).__name__}: {cause}"):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False

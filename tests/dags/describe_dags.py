@@ -8,24 +8,39 @@ from pathlib import Path
 from airflow.dag_processing.dagbag import DagBag
 from airflow.serialization.serialized_objects import DagSerialization
 
-MOST_RUNS = 100
+MOST_RUNS = 1000
 
 
 def describe(dag):
     # What the scheduler works on: the DAG after it went through the database.
     stored = DagSerialization.from_dict(DagSerialization.to_dict(dag))
-    (task,) = dag.tasks
     return {
         "intervals": list(islice(intervals(stored), MOST_RUNS)),
         "timezone": str(dag.timezone),
-        "command": task.bash_command,
-        "cwd": task.cwd,
-        "retries": task.retries,
-        "retry_delay": task.retry_delay.total_seconds(),
+        "tasks": {task.task_id: describe_task(task) for task in dag.topological_sort()},
+        "owner": dag.owner,
+        "tags": sorted(dag.tags),
+        "doc": dag.doc_md,
+        "deadlines": [alert.interval.total_seconds() for alert in dag.deadline or ()],
         "max_active_runs": dag.max_active_runs,
         "catchup": dag.catchup,
         "params": {name: dag.params.get_param(name).schema for name in dag.params},
         "allowed_run_types": sorted(kind.value for kind in stored.allowed_run_types or ()),
+    }
+
+
+def describe_task(task):
+    return {
+        "command": getattr(task, "bash_command", None),
+        "cwd": getattr(task, "cwd", None),
+        "retries": task.retries,
+        "retry_delay": task.retry_delay.total_seconds(),
+        "pool": task.pool,
+        "before": sorted(task.upstream_task_ids),
+        "outlets": [asset.name for asset in task.outlets],
+        "inlets": [asset.name for asset in task.inlets],
+        "on_failure": [callback.path for callback in task.on_failure_callback or ()],
+        "bounds": [task.start_date, task.end_date],
     }
 
 

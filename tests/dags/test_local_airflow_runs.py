@@ -10,8 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from features import ViewSource
 from features.errors import FeatureStoreError, PlatformError
-from features.orchestration.airflow_client import read_import_errors
+from features.orchestration.airflow_client import read_import_errors, read_task_log
 from features.orchestration.local_airflow import LocalAirflow
 from features.orchestration.local_config import build_environment
 from tests.builders import make_view
@@ -20,10 +21,27 @@ from tests.dags.projects import DAGS, Project, make_project
 pytestmark = pytest.mark.integration
 
 
+# What a team has called when a run has failed for good; it writes beside the registry.
+PAGER = """\
+import os
+from pathlib import Path
+
+def page(context):
+    with Path(os.environ["FEATURES_CONF"]).with_name("paged.txt").open("a") as file:
+        print(context["dag"].dag_id, str(context["exception"]).splitlines()[0], file=file)
+"""
+PAGED = "airflow: {on_failure: 'pager:page'}\n"
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = make_project(tmp_path_factory.mktemp("local"))
-    project.apply(make_view(name="daily"), make_view(name="other"), make_view(name="by_hand", schedule=None))
+    reader = make_view(name="reader", sources=[ViewSource(name="slow", view="slow")])
+    scheduled = [make_view(name=name) for name in ("daily", "other", "slow")]
+    project.apply(*scheduled, reader, make_view(name="by_hand", schedule=None))
+    (project.root / "plugins").mkdir()
+    (project.root / "plugins/pager.py").write_text(PAGER, encoding="utf-8")
+    (project.root / "conf/local.yaml").write_text(PAGED, encoding="utf-8")
     return project
 
 
@@ -40,9 +58,15 @@ def airflow(project: Project) -> Iterator[LocalAirflow]:
 
 
 def local_airflow(project: Project) -> LocalAirflow:
-    conf = str(project.root / "conf")
-    home = project.root / ".state/airflow"
-    return LocalAirflow(home=home, dags=DAGS, root=project.root, parse_seconds=3, environment={"FEATURES_CONF": conf})
+    environment = {"FEATURES_CONF": str(project.root / "conf"), "PYTHONPATH": str(project.root / "plugins")}
+    return LocalAirflow(
+        home=project.root / ".state/airflow",
+        dags=DAGS,
+        root=project.root,
+        parse_seconds=3,
+        triggerer=True,
+        environment=environment,
+    )
 
 
 def wait_until_running(airflow: LocalAirflow, dag_id: str, process: str) -> None:
@@ -50,6 +74,27 @@ def wait_until_running(airflow: LocalAirflow, dag_id: str, process: str) -> None
     while not any(process in " ".join(found.cmdline()) for found in processes_of(airflow.home)):
         assert time.monotonic() < deadline, airflow.run_states([dag_id])
         time.sleep(0.2)
+
+
+def wait_until_done(airflow: LocalAirflow, dag_id: str, run_id: str) -> str:
+    deadline = time.monotonic() + 90
+    while True:
+        (state,) = (run.state for run in airflow.run_states([dag_id])[dag_id] if run.run_id == run_id)
+        if state in ("success", "failed"):
+            return state
+        assert time.monotonic() < deadline, state
+        time.sleep(0.2)
+
+
+def wait_until_logged(airflow: LocalAirflow, dag_id: str, words: str) -> None:
+    deadline = time.monotonic() + 90
+    while not any(words in log for log in logs_of(airflow, dag_id)):
+        assert time.monotonic() < deadline, airflow.run_states([dag_id])
+        time.sleep(0.2)
+
+
+def logs_of(airflow: LocalAirflow, dag_id: str) -> list[str]:
+    return [read_task_log(airflow.home, dag_id, run.run_id, lines=99) for run in airflow.run_states([dag_id])[dag_id]]
 
 
 def processes_of(home: Path) -> list[psutil.Process]:
@@ -107,26 +152,64 @@ def test_range_that_is_no_time_never_reaches_a_shell(airflow: LocalAirflow, proj
     assert not (project.root / "broken").exists()
 
 
-def test_manual_run_of_a_scheduled_dag_with_an_end_is_refused(airflow: LocalAirflow) -> None:
-    with pytest.raises(PlatformError, match="does not allow manual runs"):
-        airflow.trigger("daily")
+def test_view_waits_for_the_view_that_it_reads_and_builds_from_the_version_in_its_event(
+    airflow: LocalAirflow, project: Project
+) -> None:
+    airflow.unpause(["reader"])
+    wait_until_logged(airflow, "reader", "slow@1 lacks [2013-03-09T00:00:00+00:00, 2013-03-10T00:00:00+00:00)")
+    assert project.calls("reader") == []
+    airflow.unpause(["slow"])
+    airflow.wait_for_runs({"slow": 3, "reader": 3}, timeout_seconds=180)
+    days = [f"2013-03-{day:02}" for day in range(9, 13)]
+    assert project.calls("reader") == [f"{project.call('reader', *day)} --upstream slow@1=7" for day in pairwise(days)]
+
+
+def test_scheduled_dag_runs_a_range_by_hand_beyond_its_bounds_too(airflow: LocalAirflow, project: Project) -> None:
+    run_id = airflow.trigger("other", {"start": "2015-06-01T00:00:00Z", "end": "2015-06-03T00:00:00Z"})
+    assert wait_until_done(airflow, "other", run_id) == "success"
+    call = "local jobs/materialize.py --view other@1 --start 2015-06-01T00:00:00Z --end 2015-06-03T00:00:00Z"
+    assert f"{call} --conf conf --env local" in project.calls("other")
+
+
+@pytest.mark.parametrize(
+    ("conf", "told"),
+    [({}, "trigger it with start and end of a range"), ({"start": "2015-06-01T00:00:00Z"}, "go together")],
+)
+def test_run_by_hand_without_a_range_says_what_it_lacks_at_once(
+    airflow: LocalAirflow, project: Project, conf: dict[str, str], told: str
+) -> None:
+    before = project.calls("other")
+    run_id = airflow.trigger("other", conf)
+    assert wait_until_done(airflow, "other", run_id) == "failed"
+    assert told in read_task_log(airflow.home, "other", run_id, lines=200)
+    assert project.calls("other") == before
 
 
 def test_dag_that_does_not_exist_is_named(airflow: LocalAirflow) -> None:
-    with pytest.raises(PlatformError, match=r"no DAG carrier_delays .* it found by_hand, daily, other"):
+    with pytest.raises(PlatformError, match=r"no DAG carrier_delays .* it found by_hand, daily, maintenance, other"):
         airflow.unpause(["carrier_delays"], timeout_seconds=0)
 
 
-def test_failed_run_tells_what_its_command_said_and_runs_again_when_asked(
+def test_failure_that_no_retry_cures_fails_at_once_in_the_words_of_the_job_and_runs_again_when_asked(
     airflow: LocalAirflow, project: Project
 ) -> None:
     airflow.trigger("by_hand", {"start": "1999-01-01T00:00:00Z", "end": "1999-01-02T00:00:00Z"})
     with pytest.raises(FeatureStoreError, match=r"DAG by_hand failed(.|\n)*SourceError: no folder data/payments"):
         airflow.wait_for_runs({"by_hand": 100}, timeout_seconds=90)
+    assert sum("--start 1999-" in call for call in project.calls("by_hand")) == 1
+    paged = (project.root / "paged.txt").read_text(encoding="utf-8").splitlines()
+    assert "by_hand SourceError: no folder data/payments" in paged[-1]
     (project.root / "repaired").touch()
     assert airflow.rerun_failed(["by_hand", "daily"]) == 1
     done = sum(run.state == "success" for run in airflow.run_states(["by_hand"])["by_hand"])
     airflow.wait_for_runs({"by_hand": done + 1}, timeout_seconds=90)
+
+
+def test_failure_that_a_retry_may_cure_is_retried_and_then_told(airflow: LocalAirflow, project: Project) -> None:
+    run_id = airflow.trigger("by_hand", {"start": "1997-01-01T00:00:00Z", "end": "1997-01-02T00:00:00Z"})
+    assert wait_until_done(airflow, "by_hand", run_id) == "failed"
+    assert sum("--start 1997-" in call for call in project.calls("by_hand")) == 2
+    assert "StorageError: the warehouse does not answer" in read_task_log(airflow.home, "by_hand", run_id, lines=200)
 
 
 def test_dag_files_that_break_end_the_wait_with_the_reason(airflow: LocalAirflow, project: Project) -> None:
@@ -136,7 +219,7 @@ def test_dag_files_that_break_end_the_wait_with_the_reason(airflow: LocalAirflow
         with pytest.raises(PlatformError, match=r"cannot import its DAG files(.|\n)*airflow\.starts: unknown setting"):
             airflow.wait_for_runs({"daily": 100}, timeout_seconds=120)
     finally:
-        conf.write_text("", encoding="utf-8")
+        conf.write_text(PAGED, encoding="utf-8")
     deadline = time.monotonic() + 60
     while read_import_errors(airflow.home):
         assert time.monotonic() < deadline

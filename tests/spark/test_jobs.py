@@ -59,9 +59,10 @@ def submit(folder: Path, job: str, *words: str) -> Outcome:
 def test_a_submitted_build_reports_and_ends_with_0(submitted: Path) -> None:
     outcome = submit(submitted, "build", "--view", "last_payment", *DAY_1, "--env", "local")
     assert outcome.code == 0, outcome.err
+    assert len(outcome.data.pop("run_id")) > 0
     assert outcome.data == {
         "job": "build", "view": "last_payment", "status": "built", "rows": 2, "corrections": 0, "retractions": 0,
-        "quarantined": 0, "delta_version": 0,
+        "quarantined": 0, "delta_version": 0, "position": 1,
     }  # fmt: skip
     # spark-submit joins a job's stderr to its stdout.
     assert "done: view=last_payment status=built rows=2" in outcome.out
@@ -105,6 +106,18 @@ def test_materialize_builds_and_loads(project: Project) -> None:
     assert materialize.main(["--view", "last_payment@1", *DAY_1, "--conf", "conf"]) == 0
     told = json.loads(project.capsys.readouterr().out)
     assert (told["build"]["rows"], told["load"]["rows"], told["reprocessed"]) == (2, 2, [])
+
+
+def test_materialize_tells_each_stage_in_a_line_and_leaves_loading_to_another_task(project: Project) -> None:
+    assert materialize.main(["--view", "last_payment@1", *DAY_1, "--no-load", "--in-order"]) == 0
+    printed = project.capsys.readouterr()
+    assert json.loads(printed.out)["load"] is None
+    stages = [line.partition(" ")[2] for line in printed.err.splitlines() if "view=last_payment@1" in line]
+    assert [line.split()[0] for line in stages[:3]] == ["transformed", "judged", "built"]
+    assert " rows_in=4 rows=2 " in stages[0]
+    assert " rows_in=2 rows=2 quarantined=0 seconds=" in stages[1]
+    assert " rows_in=2 rows=2 corrections=0 retractions=0 quarantined=0 delta_version=0 seconds=" in stages[2]
+    assert " seconds_in_all=" in stages[2]
 
 
 def test_materialize_reruns_the_intervals_before_it(project: Project) -> None:

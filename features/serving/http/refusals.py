@@ -58,9 +58,10 @@ def explain(error: Exception, request_id: str) -> tuple[int, str, Mapping[str, s
             return _CALLERS[kind], _cut(str(error)), {}
         if kind in _OURS:
             status, detail = _OURS[kind]
+            heals = isinstance(error, FeatureStoreError) and error.retry
             # A transform's message may hold values of features: its class is enough to find it.
             said = str(error) if isinstance(error, OnlineStoreError | RegistryError) else ""
             logger.error("request failed", extra={"request_id": request_id, "error": type(error).__name__, "why": said})
-            return status, f"{detail} (request {request_id})", RETRY if status == 503 else {}
+            return status, f"{detail} (request {request_id})", RETRY if status == 503 and heals else {}
     logger.error("internal error", exc_info=error, extra={"request_id": request_id, "error": type(error).__name__})
     return 500, f"internal error (request {request_id})", {}

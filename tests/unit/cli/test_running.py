@@ -3,8 +3,24 @@ import logging
 
 import pytest
 
-from features.cli.running import Answer, run
-from features.errors import RefusedError, SourceError
+from features.cli.running import Answer, explain, run
+from features.errors import (
+    ConfigError,
+    DefinitionError,
+    FeatureStoreError,
+    IntervalError,
+    NotFoundError,
+    NotLoadedError,
+    OnlineStoreError,
+    PlatformError,
+    RefusedError,
+    RegistryError,
+    SourceError,
+    StaleCodeError,
+    StorageError,
+    TransformError,
+    UsageError,
+)
 
 
 def _raise(error: BaseException) -> Answer:
@@ -33,7 +49,8 @@ def test_an_unexpected_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> 
     printed = capsys.readouterr()
     said = "internal error: ValueError: An error occurred while calling o1.; run again with --debug"
     assert printed.err == f"error: {said}\n"
-    assert json.loads(printed.out) == {"error": {"type": "InternalError", "message": said, "exit_code": 1}}
+    error = {"type": "InternalError", "message": said, "exit_code": 1, "retry": True}
+    assert json.loads(printed.out) == {"error": error}
 
 
 def test_an_error_that_quotes_a_stack_loses_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,3 +112,42 @@ def _interrupt_py4j() -> Answer:
 def test_an_interrupt_is_not_told_by_py4j_as_well(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(_interrupt_py4j, as_json=False, debug=False) == 130
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+HOPELESS = (
+    ConfigError, DefinitionError, FeatureStoreError, IntervalError, NotFoundError, RefusedError, RegistryError,
+    SourceError, StaleCodeError, TransformError, UsageError,
+)  # fmt: skip
+
+
+def test_a_retry_is_advised_only_where_a_service_or_the_machine_failed() -> None:
+    assert {explain(kind("wrong")).retry for kind in HOPELESS} == {False}
+    assert not explain(NotLoadedError("plane@1", "no table")).retry
+    assert {explain(kind("gone")).retry for kind in (StorageError, OnlineStoreError, PlatformError)} == {True}
+    assert explain(RegistryError("cannot be reached", retry=True)).retry
+    assert not explain(OnlineStoreError("another table", retry=False)).retry
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Job aborted due to stage failure: ExecutorLostFailure (executor 1 exited caused by one of the running tasks)",
+        "java.lang.OutOfMemoryError: Java heap space",
+        "java.io.IOException: No space left on device",
+        "org.apache.spark.shuffle.FetchFailedException: Connection reset",
+        "Cannot call methods on a stopped SparkContext.",
+    ],
+)
+def test_what_spark_was_short_of_for_a_moment_may_be_retried(said: str) -> None:
+    error = TransformError("transform of 'payments' failed")
+    assert not explain(error).retry
+    error.__cause__ = RuntimeError(said)
+    assert explain(error).retry
+
+
+def test_the_end_is_recorded_as_it_is_printed() -> None:
+    ends: list[object] = []
+    run(lambda: Answer(text="", data={"rows": 3}), as_json=True, debug=False, record=ends.append)
+    run(lambda: _raise(RefusedError("two rows fail")), as_json=False, debug=False, record=ends.append)
+    failure = {"type": "RefusedError", "message": "two rows fail", "exit_code": 1, "retry": False}
+    assert ends == [{"rows": 3}, {"error": failure}]

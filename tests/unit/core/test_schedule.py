@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.core.schedule import Interval, cover, next_tick, parse_schedule, previous_intervals, previous_tick
+from features.core.schedule import (
+    Interval,
+    cover,
+    longest_interval,
+    next_tick,
+    parse_schedule,
+    previous_intervals,
+    previous_tick,
+)
 from features.errors import DefinitionError, IntervalError
 
 MICROSECOND = timedelta(microseconds=1)
@@ -213,3 +221,18 @@ def test_a_schedule_of_random_times_is_refused(text: str) -> None:
 def test_a_schedule_that_never_ticks_is_refused(text: str) -> None:
     with pytest.raises(DefinitionError, match="never ticks"):
         parse_schedule(text)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "longest"),
+    [
+        ("@hourly", timedelta(hours=1)),
+        ("@weekly", timedelta(days=7)),
+        ("0 6 * * 1-5", timedelta(days=3)),
+        ("0 0 1 * *", timedelta(days=31)),
+        ("0 0 1 1 *", timedelta(days=366)),
+        ("0 0 29 2 *", timedelta(days=8 * 366 - 7)),
+    ],
+)
+def test_the_longest_interval_is_that_of_the_longest_month_or_year(schedule: str, longest: timedelta) -> None:
+    assert longest_interval(schedule) == longest

@@ -1,0 +1,1 @@
+"""Parsing the DAGs of many views."""
