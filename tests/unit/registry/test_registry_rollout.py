@@ -15,17 +15,11 @@ from features.core.rollout import ViewRollout
 from features.errors import NotFoundError, RefusedError, UsageError
 from features.registry import Registry
 from features.registry.migration import migrations
-from features.registry.schema import consumers as consumers_table
-from features.registry.schema import (
-    erasures,
-    rollout_history,
-    rollouts,
-    serving_generation,
-    shadow_counts,
-    source_schemas,
-)
+from features.registry.schema import TABLES
 
 TARGET = "cassandra://127.0.0.1:9042/features"
+BEFORE_ROLLOUTS = ("schema_version", "definitions", "definition_versions", "runs", "ledger", "commits", "checkpoints",
+                   "validation_results", "manifests", "audit_log")  # fmt: skip
 AMOUNT, CURRENCY = Feature("amount", DType.FLOAT64), Feature("currency", DType.STRING)
 
 
@@ -96,19 +90,12 @@ def test_a_registry_from_before_rollouts_serves_what_it_served(versions, registr
     versions.close()
     engine = create_engine(registry_url)
     with engine.begin() as connection:
-        added = (
-            rollouts,
-            serving_generation,
-            rollout_history,
-            consumers_table,
-            shadow_counts,
-            erasures,
-            source_schemas,
-        )
-        for table in added:
-            connection.execute(text(f"DROP TABLE {table.name}"))
+        for table in TABLES:
+            if table.name not in BEFORE_ROLLOUTS:
+                connection.execute(text(f"DROP TABLE {table.name}"))
         connection.execute(text("ALTER TABLE runs DROP COLUMN upstreams"))
         connection.execute(text("ALTER TABLE runs DROP COLUMN process"))
+        connection.execute(text("ALTER TABLE ledger DROP COLUMN profile"))
         connection.execute(text("DELETE FROM schema_version WHERE version >= 3"))
     engine.dispose()
     assert max(migrations()) >= 3
