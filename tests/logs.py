@@ -12,7 +12,8 @@ from features.core.applied import AppliedView, Selection
 from features.core.arrow_types import arrow_type
 from features.core.dtypes import DType
 from features.engine.as_of import Pin
-from features.stores.delta import CREATED, EVENT, INTERVAL, OP, SEQ, FeatureLog
+from features.stores.delta import FeatureLog
+from features.stores.log_state import CREATED, EVENT, INTERVAL, OP, SEQ
 
 OWN_TYPES = {
     EVENT: DType.TIMESTAMP,

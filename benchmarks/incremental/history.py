@@ -26,7 +26,8 @@ from features.core.applied import AppliedView
 from features.core.schedule import Interval
 from features.core.times import to_micros
 from features.registry import IntervalOutcome, Registry
-from features.stores.delta import EVENT, INTERVAL, ROWS_PER_GROUP, SEQ, FeatureLog
+from features.stores.delta import ROWS_PER_GROUP, FeatureLog
+from features.stores.log_state import EVENT, INTERVAL, SEQ
 
 _CHECKPOINT_EVERY = 10
 

@@ -11,7 +11,7 @@ import pyarrow.dataset as ds
 from benchmarks.compare import difference
 from benchmarks.layout.shape import DAY, day_start, working_copy
 from benchmarks.racing import ContenderFailedError
-from features.stores.delta import CREATED, EVENT, INTERVAL, SEQ
+from features.stores.log_state import CREATED, EVENT, INTERVAL, SEQ
 
 _ORDER = [("customer", "ascending"), (EVENT, "ascending")]
 

@@ -14,7 +14,8 @@ from benchmarks.layout.shape import DAY, LAYOUTS, MOST_REPEATS, Shape, day_start
 from benchmarks.places import remove
 from benchmarks.racing import say
 from features.core.schedule import Interval
-from features.stores.delta import CREATED, EVENT, INTERVAL, OP, PUT, SEQ, FeatureLog
+from features.stores.delta import FeatureLog
+from features.stores.log_state import CREATED, EVENT, INTERVAL, OP, PUT, SEQ
 
 _INSTANT = pa.timestamp("us", tz="UTC")
 _DAY = 86_400_000_000

@@ -20,7 +20,8 @@ from features import DType
 from features.core.applied import AppliedView
 from features.core.arrow_types import arrow_type
 from features.core.canonical import applied_view, view_definition, view_metadata
-from features.stores.delta import COMPRESSION, CREATED, EVENT, INTERVAL, OP, PUT, ROWS_PER_GROUP, SEQ, FeatureLog
+from features.stores.delta import COMPRESSION, ROWS_PER_GROUP, FeatureLog
+from features.stores.log_state import CREATED, EVENT, INTERVAL, OP, PUT, SEQ
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,7 +18,7 @@ from features.core.canonical import applied_view, view_definition, view_metadata
 from features.engine.session import open_session
 from features.stores.cassandra import CassandraStore
 from features.stores.cassandra_session import connect
-from features.stores.delta import CREATED, EVENT
+from features.stores.log_state import CREATED, EVENT
 
 if TYPE_CHECKING:
     import pyarrow as pa

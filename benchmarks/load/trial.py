@@ -22,7 +22,7 @@ from features.embedded.cassandra import CassandraNode
 from features.stores.base import Read, rows_of
 from features.stores.cassandra import CassandraStore
 from features.stores.cassandra_session import connect
-from features.stores.delta import EVENT
+from features.stores.log_state import EVENT
 
 _HEAP_MB = 2048
 # Cassandra's own default, for all alike. The embedded node otherwise waits for the disk before each acknowledgement,

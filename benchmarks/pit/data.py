@@ -22,7 +22,8 @@ from benchmarks.pit.views import DELAY, KEY_TYPES, define, open_store, places
 from benchmarks.racing import say
 from features import FeatureView
 from features.core.discovery import Definitions
-from features.stores.delta import COMPRESSION, CREATED, EVENT, INTERVAL, OP, PUT, ROWS_PER_GROUP, SEQ, FeatureLog
+from features.stores.delta import COMPRESSION, ROWS_PER_GROUP, FeatureLog
+from features.stores.log_state import CREATED, EVENT, INTERVAL, OP, PUT, SEQ
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

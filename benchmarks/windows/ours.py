@@ -12,7 +12,7 @@ from features.engine.session import open_session
 from features.engine.windows.files import find_event_files
 from features.engine.windows.plan import WindowPlan, plan_windows
 from features.engine.windows.spark import compute_windows, compute_windows_of_files
-from features.stores.delta import AVAILABLE, EVENT
+from features.stores.log_state import AVAILABLE, EVENT
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

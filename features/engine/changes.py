@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from features.core.definitions import ViewSpec
-from features.stores.delta import CREATED, EVENT, INTERVAL, OP, PUT, RETRACT, SEQ, micros_literal
+from features.stores.delta import micros_literal
+from features.stores.log_state import CREATED, EVENT, INTERVAL, OP, PUT, RETRACT, SEQ
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

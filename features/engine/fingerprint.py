@@ -12,7 +12,7 @@ from features.core.view_source import ViewSource
 from features.engine.source import prune_days
 from features.engine.transform import assign_intervals, collect_one
 from features.engine.upstream import Upstream, rows_within
-from features.stores.delta import AVAILABLE, INTERVAL, SEQ
+from features.stores.log_state import AVAILABLE, INTERVAL, SEQ
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

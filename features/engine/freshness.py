@@ -10,7 +10,8 @@ from features.core.schedule import Interval
 from features.core.times import from_micros, to_micros
 from features.engine.source import before
 from features.engine.transform import collect_one
-from features.stores.delta import AVAILABLE, micros_literal
+from features.stores.delta import micros_literal
+from features.stores.log_state import AVAILABLE
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -17,7 +17,8 @@ from features.engine.sources.jdbc import open_jdbc
 from features.engine.sources.opened import Check, Opened, collect, judge, quoted
 from features.engine.sources.times import instant, null_checks
 from features.errors import NotFoundError, SourceError
-from features.stores.delta import AVAILABLE, micros_literal
+from features.stores.delta import micros_literal
+from features.stores.log_state import AVAILABLE
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

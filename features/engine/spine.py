@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from features.core.dtypes import DType
 from features.engine.as_of.survey import Survey, survey_frame
 from features.errors import NotFoundError, SpineError
-from features.stores.delta import EVENT
+from features.stores.log_state import EVENT
 from features.stores.spark_errors import first_line, spark_errors
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from features.core.dtypes import DType
 from features.core.schedule import Interval
 from features.core.times import format_instant, from_micros
 from features.errors import DuplicateRowsError, FeatureStoreError, NotFoundError, SourceError, TransformError
-from features.stores.delta import AVAILABLE, CREATED, EVENT, INTERVAL, micros_literal
+from features.stores.delta import micros_literal
+from features.stores.log_state import AVAILABLE, CREATED, EVENT, INTERVAL
 from features.stores.spark_errors import first_line, is_unreadable_file, spark_errors
 
 if TYPE_CHECKING:

@@ -8,18 +8,8 @@ from features.core.applied import AppliedView
 from features.core.times import earlier, from_micros
 from features.core.view_source import ViewSource
 from features.errors import SourceError
-from features.stores.delta import (
-    AVAILABLE,
-    CREATED,
-    EVENT,
-    INTERVAL,
-    OP,
-    PUT,
-    SEQ,
-    FeatureLog,
-    Snapshot,
-    micros_literal,
-)
+from features.stores.delta import FeatureLog, micros_literal
+from features.stores.log_state import AVAILABLE, CREATED, EVENT, INTERVAL, OP, PUT, SEQ, Snapshot
 from features.stores.spark_errors import first_line, spark_errors
 
 if TYPE_CHECKING:

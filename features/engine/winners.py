@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from features.core.definitions import ViewSpec
-from features.stores.delta import CREATED, EVENT, INTERVAL, OP, PUT, SEQ
+from features.stores.log_state import CREATED, EVENT, INTERVAL, OP, PUT, SEQ
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

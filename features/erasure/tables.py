@@ -16,8 +16,9 @@ from features.errors import OnlineStoreError, StorageError
 from features.materialization.ledger import Told, reconcile, record_commit
 from features.registry import Registry
 from features.stores.base import OnlineStore, Read, rows_of
-from features.stores.delta import Commit, FeatureLog, Snapshot
+from features.stores.delta import FeatureLog
 from features.stores.keyed_rows import KeyedRows, is_table, notes_of, vacuum_now
+from features.stores.log_state import Commit, Snapshot
 from features.stores.quarantine import Quarantine
 from features.stores.spark_errors import first_line, is_lost_race, spark_errors
 

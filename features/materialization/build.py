@@ -39,7 +39,8 @@ from features.materialization.staleness import changed_sources, find_late
 from features.materialization.upstreams import open_upstreams
 from features.quality import GateRefusedError, Verdict, judge
 from features.registry import IntervalOutcome, Registry
-from features.stores.delta import INTERVAL, Commit, FeatureLog, Snapshot
+from features.stores.delta import FeatureLog
+from features.stores.log_state import INTERVAL, Commit, Snapshot
 from features.stores.quarantine import Quarantine
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from features.core.applied import AppliedView
 from features.errors import TransformError
-from features.stores.delta import CREATED, EVENT, INTERVAL, OP
+from features.stores.log_state import CREATED, EVENT, INTERVAL, OP
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -11,8 +11,9 @@ from features.errors import StorageError
 from features.materialization.ledger import Told, reconcile, record_commit
 from features.materialization.results import CompactResult
 from features.registry import Registry
-from features.stores.delta import CREATED, EVENT, INTERVAL, SEQ, Commit, FeatureLog, Snapshot
+from features.stores.delta import FeatureLog
 from features.stores.log_files import LogFile
+from features.stores.log_state import CREATED, EVENT, INTERVAL, SEQ, Commit, Snapshot
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

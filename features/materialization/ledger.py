@@ -17,7 +17,7 @@ from features.core.times import from_micros, to_micros
 from features.errors import IntervalError
 from features.materialization.readers import mark_behind, mark_readers
 from features.registry import IntervalOutcome, Registry
-from features.stores.delta import Commit, LogState
+from features.stores.log_state import Commit, LogState
 
 if TYPE_CHECKING:
     from features.engine.freshness import Newest

@@ -20,7 +20,8 @@ from features.materialization.load_checks import verify
 from features.materialization.results import LoadPlan, LoadResult
 from features.registry import Registry
 from features.stores.base import DELETE, OnlineStore
-from features.stores.delta import FeatureLog, Snapshot
+from features.stores.delta import FeatureLog
+from features.stores.log_state import Snapshot
 from features.stores.spark_errors import first_line, spark_errors
 
 if TYPE_CHECKING:

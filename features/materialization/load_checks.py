@@ -10,7 +10,8 @@ from features.core.equality import equal_values
 from features.core.times import to_micros
 from features.errors import OnlineStoreError
 from features.stores.base import DELETE, TTL_SECONDS, OnlineRow, OnlineStore, Read, Written, rows_of
-from features.stores.delta import CREATED, EVENT, FeatureLog
+from features.stores.delta import FeatureLog
+from features.stores.log_state import CREATED, EVENT
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ from features.core.rollout import shared_features
 from features.engine.winners import winners
 from features.errors import SpineError, StorageError, UsageError
 from features.materialization.parity_result import QUANTILES, Distribution, FeatureParity, Parity
-from features.stores.delta import EVENT, FeatureLog, Snapshot
+from features.stores.delta import FeatureLog
+from features.stores.log_state import EVENT, Snapshot
 from features.stores.spark_errors import first_line, spark_errors
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from features.core.times import from_micros
 from features.engine.changes import CORRECTS
 from features.engine.transform import collect_one
 from features.materialization.ledger import Told
-from features.stores.delta import EVENT, INTERVAL, OP, RETRACT, Commit, FeatureLog, Snapshot, micros_literal
+from features.stores.delta import FeatureLog, micros_literal
+from features.stores.log_state import EVENT, INTERVAL, OP, RETRACT, Commit, Snapshot
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -30,7 +30,8 @@ from features.materialization.publishing import (
 from features.materialization.results import ReleaseResult
 from features.materialization.staleness import find_late
 from features.registry import Registry
-from features.stores.delta import EVENT, INTERVAL, Commit, FeatureLog, Snapshot
+from features.stores.delta import FeatureLog
+from features.stores.log_state import EVENT, INTERVAL, Commit, Snapshot
 from features.stores.quarantine import Quarantine
 from features.stores.quarantine_reading import RELEASED_AT, Chosen, QuarantineTable
 

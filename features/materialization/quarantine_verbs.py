@@ -12,7 +12,7 @@ from features.core.schedule import cover
 from features.core.times import from_micros, parse_instant
 from features.registry import Registry
 from features.registry.audit import name_actor
-from features.stores.delta import EVENT, INTERVAL
+from features.stores.log_state import EVENT, INTERVAL
 from features.stores.quarantine_reading import REASONS, RELEASED_AT, RUN_ID, Chosen, QuarantineTable
 
 if TYPE_CHECKING:

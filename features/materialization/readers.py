@@ -9,7 +9,7 @@ from features.core.schedule import Interval
 from features.core.times import MICROSECOND, from_micros, later
 from features.core.upstreams import view_sources
 from features.registry import Registry
-from features.stores.delta import LogState
+from features.stores.log_state import LogState
 
 
 def mark_readers(registry: Registry, view: AppliedView, ends: Iterable[datetime]) -> None:

@@ -7,7 +7,8 @@ from features.core.applied import AppliedView
 from features.core.schedule import Interval
 from features.core.times import to_micros
 from features.registry import Registry
-from features.stores.delta import EVENT, INTERVAL, FeatureLog, Snapshot, micros_literal
+from features.stores.delta import FeatureLog, micros_literal
+from features.stores.log_state import EVENT, INTERVAL, Snapshot
 
 
 def changed_sources(

@@ -30,7 +30,8 @@ from features.materialization.load import Loader
 from features.materialization.trial_upstreams import build_upstreams, with_upstreams
 from features.registry import Registry
 from features.stores.base import OnlineRow, Read, rows_of
-from features.stores.delta import AVAILABLE, CREATED, EVENT, INTERVAL, FeatureLog
+from features.stores.delta import FeatureLog
+from features.stores.log_state import AVAILABLE, CREATED, EVENT, INTERVAL
 from features.stores.memory import MemoryStore
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from features.core.applied import AppliedView
 from features.errors import StorageError
-from features.stores.delta import AVAILABLE, CREATED, EVENT, INTERVAL, micros_literal
+from features.stores.delta import micros_literal
+from features.stores.log_state import AVAILABLE, CREATED, EVENT, INTERVAL
 from features.stores.quarantine_reading import (
     MARKS,
     REASONS,

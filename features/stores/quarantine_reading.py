@@ -10,9 +10,9 @@ from features.core.arrow_types import to_arrow
 from features.core.dtypes import DType
 from features.core.times import to_micros
 from features.errors import NotFoundError, StorageError, UsageError
-from features.stores.delta import AVAILABLE, CREATED, EVENT, INTERVAL
 from features.stores.filesystems import native_uri
 from features.stores.log_files import list_files
+from features.stores.log_state import AVAILABLE, CREATED, EVENT, INTERVAL
 from features.stores.spark_errors import first_line
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from features.core.times import format_instant, to_micros
 from features.engine.as_of import Estimate, Pin, ViewEstimate
-from features.stores.delta import CREATED, EVENT, INTERVAL, OP, PUT, SEQ, micros_literal
+from features.stores.delta import micros_literal
+from features.stores.log_state import CREATED, EVENT, INTERVAL, OP, PUT, SEQ
 from features.training.arrow_frames import to_pandas
 from features.training.asked import Asked
 from features.training.row_plans import FramePlan, RowPlan, to_table

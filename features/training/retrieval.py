@@ -13,7 +13,8 @@ from features.core.times import format_instant, parse_instant, to_micros
 from features.engine.spine import full_frame, read_spine
 from features.errors import IntervalError, NotFoundError, SpineError, StorageError, UsageError
 from features.registry import Registry, StoredManifest
-from features.stores.delta import EVENT, FeatureLog, micros_literal
+from features.stores.delta import FeatureLog, micros_literal
+from features.stores.log_state import EVENT
 from features.training.asked import Asked
 from features.training.feature_rows import FeatureRows, visible_keys
 from features.training.on_demand import Derivation, check_request_columns

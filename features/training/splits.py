@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from features.core.checks import check_name
 from features.core.times import duration_micros, format_instant, parse_instant, to_micros
 from features.errors import DefinitionError, UsageError
-from features.stores.delta import EVENT
+from features.stores.log_state import EVENT
 
 if TYPE_CHECKING:
     import numpy as np

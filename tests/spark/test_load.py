@@ -16,7 +16,8 @@ from features.engine.latest.plan import _frame
 from features.errors import OnlineStoreError, StorageError
 from features.materialization.compaction import Compactor
 from features.stores.base import Written
-from features.stores.delta import FeatureLog, Snapshot
+from features.stores.delta import FeatureLog
+from features.stores.log_state import Snapshot
 from features.stores.memory import MemoryStore
 from features.stores.winner_rows import moment_of
 from tests.builders import Workshop, apply_view, at, make_view, payments_source, write_payments

@@ -19,7 +19,7 @@ from features.core.applied import AppliedView
 from features.errors import SpineError, StorageError, UsageError
 from features.materialization.parity import ParityCheck
 from features.materialization.parity_result import Parity
-from features.stores.delta import OP
+from features.stores.log_state import OP
 from tests.applied_views import applied_view
 from tests.builders import at
 from tests.logs import log_schema, put

@@ -21,7 +21,8 @@ from features.errors import RefusedError, UsageError
 from features.materialization.quarantine_verbs import Quarantines, QuarantineVerbs
 from features.quality import GateRefusedError
 from features.registry import LedgerEntry
-from features.stores.delta import AVAILABLE, CREATED, EVENT, INTERVAL, FeatureLog
+from features.stores.delta import FeatureLog
+from features.stores.log_state import AVAILABLE, CREATED, EVENT, INTERVAL
 from features.stores.memory import MemoryStore
 from features.stores.quarantine import Quarantine
 from features.stores.quarantine_reading import REASONS, Chosen

@@ -21,7 +21,7 @@ from features.engine.windows.spark import compute_windows
 from features.errors import TransformError
 from features.functions import F
 from features.materialization.backfill import backfill
-from features.stores.delta import AVAILABLE, CREATED, EVENT, INTERVAL, OP, SEQ
+from features.stores.log_state import AVAILABLE, CREATED, EVENT, INTERVAL, OP, SEQ
 from tests.builders import UTC_MICROS, Workshop
 from tests.window_cases import (
     AGGREGATIONS,

@@ -15,8 +15,8 @@ from features.core.dtypes import DType
 from features.engine.as_of.parquet_files import ParquetFiles, Piece, addresses_of, constant_of, micros_of, plain
 from features.engine.as_of.rounds import LogRows
 from features.engine.as_of.spine_index import SpineIndex
-from features.stores.delta import CREATED, EVENT, INTERVAL, OP, PUT, RETRACT, SEQ
 from features.stores.log_files import LogFile
+from features.stores.log_state import CREATED, EVENT, INTERVAL, OP, PUT, RETRACT, SEQ
 
 if TYPE_CHECKING:
     import pyarrow as pa

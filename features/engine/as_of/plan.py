@@ -14,8 +14,8 @@ from features.engine.as_of.spark_join import as_of_join
 from features.engine.as_of.survey import Survey
 from features.engine.as_of.task import JoinTask, LogToRead
 from features.errors import UsageError
-from features.stores.delta import CREATED, EVENT, SEQ
 from features.stores.log_files import LogFile, LogFiles
+from features.stores.log_state import CREATED, EVENT, SEQ
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from features.engine.as_of.survey import Survey
-from features.stores.delta import EVENT
+from features.stores.log_state import EVENT
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from features.core.applied import Selection
 from features.core.dtypes import DType
-from features.stores.delta import FeatureLog, Snapshot
+from features.stores.delta import FeatureLog
+from features.stores.log_state import Snapshot
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -10,7 +10,7 @@ from features.core.applied import Selection
 from features.core.times import duration_micros
 from features.engine.as_of.requests import EXPIRED, FOUND, NOT_FOUND
 from features.engine.as_of.sweep import LogRow, sweep
-from features.stores.delta import CREATED, EVENT, INTERVAL, OP, PUT, RETRACT, SEQ
+from features.stores.log_state import CREATED, EVENT, INTERVAL, OP, PUT, RETRACT, SEQ
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -17,8 +17,8 @@ from features.engine.as_of.retractions import RetractedGroups, winners_of_groups
 from features.engine.as_of.rounds import LogRows, Winners, exceeds
 from features.engine.as_of.spine_index import SpineIndex
 from features.errors import SpineError, StorageError
-from features.stores.delta import EVENT
 from features.stores.log_files import LogFile, find_removal, list_files
+from features.stores.log_state import EVENT
 
 if TYPE_CHECKING:
     import pyarrow as pa

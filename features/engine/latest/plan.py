@@ -13,8 +13,9 @@ from features.engine.latest.task import Expiry, LatestTask
 from features.engine.winners import winners
 from features.errors import StorageError
 from features.stores.base import DELETE, MAX_TTL_SECONDS, TTL_SECONDS, LoadSize, Task, WinnerRows
-from features.stores.delta import CREATED, EVENT, SEQ, FeatureLog, Snapshot
+from features.stores.delta import FeatureLog
 from features.stores.log_files import LogFile
+from features.stores.log_state import CREATED, EVENT, SEQ, Snapshot
 from features.stores.winner_rows import as_rows
 
 if TYPE_CHECKING:

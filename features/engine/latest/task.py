@@ -12,8 +12,8 @@ from features.engine.latest.key_ranges import KeyRange
 from features.engine.latest.ranking import Ranked, choose_winners, number_keys
 from features.errors import StorageError
 from features.stores.base import DELETE, MAX_TTL_SECONDS, TTL_SECONDS
-from features.stores.delta import CREATED, EVENT, INTERVAL, OP, PUT, SEQ
 from features.stores.log_files import LogFile
+from features.stores.log_state import CREATED, EVENT, INTERVAL, OP, PUT, SEQ
 
 if TYPE_CHECKING:
     import pyarrow as pa

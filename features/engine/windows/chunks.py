@@ -11,7 +11,7 @@ from features.engine.windows.arrays import Ints, Mask, Queries, Rows
 from features.engine.windows.kernel import aggregate
 from features.engine.windows.plan import TIMES, WindowPlan
 from features.engine.windows.ticks import active_runs
-from features.stores.delta import AVAILABLE, CREATED, EVENT
+from features.stores.log_state import AVAILABLE, CREATED, EVENT
 
 # Rows among which windows are computed at once: the kernel's scratch and the answers are many times as wide as a row.
 _CHUNK = 250_000

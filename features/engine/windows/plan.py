@@ -10,7 +10,7 @@ from features.core.dtypes import DType
 from features.core.schedule import Interval
 from features.core.times import duration_micros, to_micros
 from features.engine.windows.arrays import WindowSpec
-from features.stores.delta import AVAILABLE, CREATED, EVENT
+from features.stores.log_state import AVAILABLE, CREATED, EVENT
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,7 +10,7 @@ from features.engine.windows.files import EventFiles
 from features.engine.windows.plan import TIMES, WindowPlan
 from features.engine.windows.reading import read_packed
 from features.errors import TransformError
-from features.stores.delta import AVAILABLE, CREATED, EVENT
+from features.stores.log_state import AVAILABLE, CREATED, EVENT
 from features.stores.spark_errors import first_line
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from features.materialization.findings.runs import find_stuck_runs
 from features.materialization.ledger import reconcile
 from features.registry import Registry, Run
 from features.stores.base import OnlineStore
-from features.stores.delta import LogState
+from features.stores.log_state import LogState
 
 # Logs may lie far away.
 _THREADS = 8

@@ -8,7 +8,7 @@ from features.errors import StorageError
 from features.materialization.findings.finding import ERROR, WARNING, Finding
 from features.materialization.ledger import known_position
 from features.registry import Registry
-from features.stores.delta import LogState, Snapshot
+from features.stores.log_state import LogState, Snapshot
 
 UNTOLD = "untold commits"
 

@@ -11,7 +11,8 @@ from features.core.times import format_instant
 from features.core.upstreams import view_sources
 from features.errors import IntervalError
 from features.registry import Registry
-from features.stores.delta import EVENT, micros_literal
+from features.stores.delta import micros_literal
+from features.stores.log_state import EVENT
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

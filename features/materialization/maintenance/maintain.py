@@ -14,7 +14,7 @@ from features.materialization.maintenance.results import PARTS, FileCounts, Main
 from features.materialization.maintenance.retention import Retention
 from features.materialization.maintenance.vacuum import Vacuum
 from features.registry import Registry
-from features.stores.delta import LogState
+from features.stores.log_state import LogState
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -18,7 +18,8 @@ from features.materialization.maintenance.results import Kept, RetainResult
 from features.materialization.maintenance.spans import Hold, Span, find_holds, spans_to_remove
 from features.registry import Registry
 from features.registry.maintenance import RETAIN
-from features.stores.delta import EVENT, FeatureLog, LogState, Snapshot
+from features.stores.delta import FeatureLog
+from features.stores.log_state import EVENT, LogState, Snapshot
 from features.stores.spark_errors import first_line, spark_errors
 
 if TYPE_CHECKING:

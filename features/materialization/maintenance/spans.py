@@ -8,7 +8,7 @@ from features.core.applied import AppliedView
 from features.core.times import duration_micros, parse_instant, to_micros
 from features.errors import UsageError
 from features.registry import StoredManifest
-from features.stores.delta import EVENT
+from features.stores.log_state import EVENT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,7 +19,7 @@ from features.materialization.findings.installed import find_jar_skew, find_pack
 from features.materialization.findings.runs import find_stuck_runs
 from features.materialization.ledger import reconcile
 from features.registry import Registry
-from features.stores.delta import LogState
+from features.stores.log_state import LogState
 from features.stores.memory import MemoryStore
 from tests.builders import make_view
 from tests.logs import log_schema, put

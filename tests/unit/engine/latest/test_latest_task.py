@@ -15,8 +15,8 @@ from features.engine.latest.key_ranges import KeyRange, cut_ranges
 from features.engine.latest.plan import _size
 from features.engine.latest.task import Expiry, LatestTask
 from features.errors import StorageError
-from features.stores.delta import SEQ
 from features.stores.log_files import LogFile
+from features.stores.log_state import SEQ
 from tests.oracle import Row, online
 from tests.strategies import logs
 from tests.unit.engine.as_of.test_task import BASE, KINDS, instant, key_names, write_files

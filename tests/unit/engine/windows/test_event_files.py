@@ -18,7 +18,7 @@ from features.engine.windows.chunks import window_batches
 from features.engine.windows.files import EventFiles, ObstacleError, find_event_files
 from features.engine.windows.plan import TIMES, WindowPlan, plan_windows
 from features.engine.windows.reading import bucket_of, read_packed
-from features.stores.delta import AVAILABLE, EVENT
+from features.stores.log_state import AVAILABLE, EVENT
 from tests.builders import UTC_MICROS
 from tests.window_cases import AGGREGATIONS, BASE_US, DAY_US, DAYS, WINDOWS, assert_agree, day, event_lists
 from tests.window_oracle import Event, event_rows, tick_rows

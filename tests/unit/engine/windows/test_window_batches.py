@@ -13,7 +13,7 @@ from features import DType
 from features.engine.windows import chunks
 from features.engine.windows.chunks import window_batches
 from features.engine.windows.plan import TIMES, WindowPlan, plan_windows
-from features.stores.delta import AVAILABLE, CREATED, EVENT
+from features.stores.log_state import AVAILABLE, CREATED, EVENT
 from tests.window_cases import AGGREGATIONS, BASE_US, DAY_US, DAYS, WINDOWS, assert_agree, event_lists
 from tests.window_oracle import Event, event_rows, tick_rows
 
