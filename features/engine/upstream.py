@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from features.core.applied import AppliedView
-from features.core.times import earlier, from_micros
+from features.core.schedule import next_tick
+from features.core.times import MICROSECOND, earlier, from_micros
 from features.core.view_source import ViewSource
 from features.errors import SourceError
 from features.stores.delta import FeatureLog, micros_literal
@@ -65,7 +66,10 @@ def rows_within(upstream: Upstream, start: datetime, end: datetime) -> "DataFram
 
     if upstream.snapshot is None:
         return upstream.log.empty()
-    inside = (F.col(INTERVAL) > micros_literal(start)) & (F.col(INTERVAL) <= micros_literal(end))
+    # Delta takes a greatest time for up to a millisecond later: "after the start" would open the file before it, too.
+    schedule = upstream.view.schedule
+    first = start + MICROSECOND if schedule is None else next_tick(schedule, start)
+    inside = (F.col(INTERVAL) >= micros_literal(first)) & (F.col(INTERVAL) <= micros_literal(end))
     return upstream.log.read(upstream.snapshot, position=upstream.position).where(inside)
 
 
