@@ -139,7 +139,9 @@ def _query(home: Path, query: str, values: Sequence[str]) -> list[Any]:
 
 def _message(line: str) -> str:
     try:
-        return str(json.loads(line)["event"])
+        told = json.loads(line)
+        # What was raised stands beside the event.
+        return "\n".join([str(told["event"]), *(str(one["exc_value"]) for one in told.get("error_detail") or ())])
     except (ValueError, KeyError, TypeError):
         return line
 

@@ -72,7 +72,9 @@ class JobOperator(BashOperator):
             except AirflowFailException:
                 raise
             except AirflowException as exc:
-                raise _failure(read_end(path), exc) from None
+                failure = _failure(read_end(path), exc)
+                self.log.error("%s", failure)
+                raise failure from None
             end = read_end(path)
         if self.view is not None:
             extra = event_extra(self.view, run_range(context), end or {})
@@ -188,7 +190,8 @@ def run_range(context: Mapping[str, Any]) -> Interval:
     start, end = context.get("data_interval_start"), context.get("data_interval_end")
     if start is None or end is None or start == end:
         raise AirflowFailException("this run has no data interval: trigger it with start and end of a range")
-    return Interval(start.astimezone(UTC), end.astimezone(UTC))
+    # Airflow's own kind of datetime subtracts to another kind of timedelta.
+    return Interval(*(datetime.fromisoformat(moment.isoformat()).astimezone(UTC) for moment in (start, end)))
 
 
 def _succeeded(context: Mapping[str, Any], dag_id: str) -> int:

@@ -49,7 +49,9 @@ def test_airflow_parses_and_runs_without_the_dependencies_of_jobs(
     make_project(tmp_path)
     (tmp_path / "jobs").symlink_to(ROOT / "jobs")
     spark_submit = JOBS / "bin/spark-submit"
-    (tmp_path / "conf/local.yaml").write_text(f"airflow: {{spark_submit: {spark_submit}}}\n", encoding="utf-8")
+    (tmp_path / "conf/local.yaml").write_text(
+        f"airflow: {{spark_submit: {spark_submit}, retries: 0}}\n", encoding="utf-8"
+    )
     environment = {
         **airflow_home.environment(),
         "FEATURES_CONF": str(tmp_path / "conf"),
