@@ -209,7 +209,10 @@ class FeatureStore(TrainingVerbs, RolloutVerbs):
     @property
     def _builder(self) -> "Builder":
         from features.materialization.build import Builder
+        from features.quality.gx import preload
 
+        if "spark" not in self.__dict__:
+            preload()
         return Builder(spark=self.spark, registry=self.registry, warehouse=self._warehouse)
 
     @property
