@@ -227,7 +227,10 @@ class FeatureStore(TrainingVerbs, RolloutVerbs, QuarantineVerbs, LedgerVerbs, Ma
     @property
     def _builder(self) -> "Builder":
         from features.materialization.build import Builder
+        from features.quality.gx import preload
 
+        if "spark" not in self.__dict__:
+            preload()
         return Builder(
             spark=self.spark,
             registry=self.registry,

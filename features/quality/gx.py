@@ -5,7 +5,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +21,34 @@ _loading = threading.Lock()
 _CONNECT_MODULES = ("pyspark.sql.connect.dataframe", "pyspark.sql.connect.session")
 
 
-@cache
 def load_great_expectations() -> Any:
     """The module, imported on first use (about two seconds) with its analytics switched off."""
+    with _loading:
+        return _load()
+
+
+@cache
+def _load() -> Any:
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    with _loading, _without_deprecations(), _without_spark_connect():
+    with _without_deprecations(), _without_spark_connect():
         import great_expectations
         import great_expectations.expectations
     return great_expectations
+
+
+def preload() -> None:
+    """Begin to import the module beside what the caller does next, such as waiting for a JVM to start.
+
+    Whoever needs it waits for the rest; where it cannot be imported, the gate says so when it judges.
+    """
+    if "great_expectations" not in sys.modules:
+        threading.Thread(target=_try_to_load, name="great-expectations").start()
+
+
+def _try_to_load() -> None:
+    # Whoever needs it next raises the same, where somebody can see it.
+    with suppress(ImportError):
+        load_great_expectations()
 
 
 def validate(

@@ -16,3 +16,13 @@ def test_great_expectations_loads_quietly_where_there_is_no_main_file(tmp_path: 
     )  # fmt: skip
     assert (run.returncode, run.stdout, run.stderr) == (7, "", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_module_is_loaded_beside_other_work() -> None:
+    code = (
+        "import sys, threading; from features.quality.gx import load_great_expectations, preload; preload(); "
+        "names = [thread.name for thread in threading.enumerate()]; load_great_expectations(); preload(); "
+        "print('great-expectations' in names, len(names), sys.modules.get('pyspark.sql.connect.session', 'unset'))"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "2", "unset"]

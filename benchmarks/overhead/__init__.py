@@ -1,0 +1,1 @@
+"""What the platform costs beyond Spark and Delta themselves."""
