@@ -37,7 +37,8 @@ def test(args: Namespace) -> Answer:
     from tempfile import TemporaryDirectory
 
     from features.core.times import parse_instant
-    from features.materialization.view_test import replace_sources, try_view
+    from features.materialization.trial_sources import replace_sources
+    from features.materialization.view_test import try_view
 
     paths = dict(split_pair(pair, option="--source") for pair in args.source)
     if (args.start is None) != (args.end is None):

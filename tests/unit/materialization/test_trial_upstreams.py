@@ -7,8 +7,8 @@ import pytest
 
 from features import BatchSource, ViewSource
 from features.errors import NotFoundError
+from features.materialization.trial_sources import replace_sources
 from features.materialization.trial_upstreams import with_upstreams
-from features.materialization.view_test import replace_sources
 from tests.builders import make_view, payments_source
 
 
