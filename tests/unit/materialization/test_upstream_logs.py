@@ -13,6 +13,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from features import FeatureView, ViewSource
 from features.core.applied import AppliedView
 from features.core.discovery import Definitions
+from features.core.profile import Profile
 from features.core.schedule import Interval
 from features.errors import UpstreamError, UsageError
 from features.materialization.ledger import Told, reconcile, record_commit, tell
@@ -93,8 +94,9 @@ def tell_of(view: AppliedView, days: tuple[int, ...], reads: dict[str, int], *, 
     intervals = [day(n) for n in days]
     ends = {interval.end for interval in intervals}
     appended = dict.fromkeys(ends, rows) if rows else {}
+    profiles = dict.fromkeys(ends, Profile(rows=1))
     return tell(
-        intervals, filled=ends, rows=appended, fingerprints={}, changed=[], late=[], reads=reads, view=view
+        intervals, profiles=profiles, rows=appended, fingerprints={}, changed=[], late=[], reads=reads, view=view
     )  # fmt: skip
 
 
