@@ -113,14 +113,15 @@ class Backup:
 
     def _tables(self, named: _Named, copier: "_Copier", warnings: list[str]) -> Iterator[BackupTable]:
         missing = {view.replace("@", "/v"): view for view in named.known}
-        for name in sorted(named.views):
-            for path in copier.find_tables(name):
-                view = _view_of(path)
-                table = self._table(path, view, copier, known=named.known.get(view or "", 0))
-                if table is not None:
-                    missing.pop(path, None)
-                    logger.info("a table is copied", extra={"table": path, "version": table.version})
-                    yield table
+        found = [(path, _view_of(path)) for name in sorted(named.views) for path in copier.find_tables(name)]
+        # Logs before quarantines: a release marks rows before it publishes them, so what a copied log holds of released
+        # rows is marked; marks that are ahead of the log are published by the next build.
+        for path, view in sorted(found, key=lambda pair: pair[1] is None):
+            table = self._table(path, view, copier, known=named.known.get(view or "", 0))
+            if table is not None:
+                missing.pop(path, None)
+                logger.info("a table is copied", extra={"table": path, "version": table.version})
+                yield table
         for path, view in missing.items():
             self._warn(
                 warnings, f"the log of {view} is gone: {self.warehouse}/{path}, of which the registry knows commits"

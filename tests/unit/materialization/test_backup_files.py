@@ -19,6 +19,7 @@ from features.materialization.backup_folder import BackupFolder, BackupResult
 from features.materialization.restore import Restore, RestoreResult
 from features.registry import Registry
 from features.stores.filesystems import native_uri, open_filesystem
+from features.stores.table_files import list_table
 from tests.builders import at, make_view
 
 if TYPE_CHECKING:
@@ -157,6 +158,26 @@ def test_a_backup_on_a_disk_and_in_an_object_store_comes_back_there(
     before = standby.registry.restored_position(standby.registry.view("last_payment"))
     assert again.restore(f"{standby.warehouse}-backups").positions["last_payment@1"] > before
     again.registry.close()
+
+
+def test_rows_that_are_released_during_a_backup_come_back_marked_or_not_at_all(
+    environment: Environment, standby: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[str] = []
+
+    def release(path: str, **options: Any) -> Any:
+        # Marked, then published, between the copies of the two tables.
+        if listed:
+            environment.write(QUARANTINE, [90])
+            environment.commit([9])
+        listed.append(path)
+        return list_table(path, **options)
+
+    monkeypatch.setattr("features.materialization.backup.list_table", release)
+    environment.backup(str(tmp_path / "backups"))
+    standby.restore(str(tmp_path / "backups"))
+    assert len(listed) == 2
+    assert 90 in standby.values(QUARANTINE) or 9 not in standby.values(LOG)
 
 
 def test_only_what_is_new_is_copied_and_only_what_is_kept_needs_room(environment: Environment, tmp_path: Path) -> None:
