@@ -39,7 +39,7 @@ class Eraser:
 
     def plan(self, keys: Keys, *, entity: str | None) -> ErasureResult:
         """What `erase` would remove; nothing is changed, and nothing recorded. Raises: as `erase`."""
-        views = self.registry.registered_views()
+        views = self.registry.view_versions()
         request = self._request(keys, entity, views)
         concerned = _holding(request, views)
         tables = tuple(self._tables.look(view, request) for view in concerned)
@@ -55,7 +55,7 @@ class Eraser:
 
     def erase(self, keys: Keys, *, entity: str | None, vacuum: bool) -> ErasureResult:
         """Remove the rows of these keys from everything that this environment holds; see `ErasureVerbs.erase`."""
-        request = self._request(keys, entity, self.registry.registered_views())
+        request = self._request(keys, entity, self.registry.view_versions())
         erasure = self.registry.request_erasure(entity=request.entity, columns=request.columns, keys=request.keys)
         logger.info("erasing", extra={"erasure": erasure.erasure_id, "entity": request.entity, "keys": erasure.count})
         return self._carry_out(erasure, vacuum=vacuum)
@@ -72,7 +72,7 @@ class Eraser:
 
     def _carry_out(self, erasure: Erasure, *, vacuum: bool) -> ErasureResult:
         request, erasure_id = ErasureRequest.of(erasure), erasure.erasure_id
-        views = self.registry.registered_views()
+        views = self.registry.view_versions()
         concerned = _holding(request, views)
         versions = dict(erasure.progress.get(ERASED_VERSIONS, {}))
         positions = {}

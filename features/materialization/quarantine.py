@@ -120,7 +120,8 @@ class Releaser:
 
     def note(self, action: str, view: AppliedView, chosen: Chosen, *, rows: int, run_id: str, actor: str) -> None:
         """Tell the audit log."""
-        keys = None if chosen.keys is None else [{k: str(v) for k, v in key.items()} for key in chosen.keys]
+        # As the gate writes keys, so that an erasure finds them.
+        keys = None if chosen.keys is None else [tell_key(key) for key in chosen.keys]
         bounds = {"start": chosen.start, "end": chosen.end}
         told = {name: format_instant(bound) for name, bound in bounds.items() if bound is not None}
         detail = {"view": view.reference, **told, "keys": keys, "rows": rows, "run_id": run_id}
@@ -269,6 +270,17 @@ class _Release:
             overtaken=overtaken,
             delta_version=version,
         )
+
+
+def tell_key(key: Mapping[str, Any]) -> str:
+    """A key for people, such as `carrier='UA', day=2024-01-01`."""
+    return ", ".join(f"{name}={_tell_value(value)}" for name, value in key.items())
+
+
+def _tell_value(value: Any) -> str:
+    if isinstance(value, datetime):
+        return format_instant(value)
+    return repr(value) if isinstance(value, str | bytes) else str(value)
 
 
 def count_unreleased(table: QuarantineTable, chosen: Chosen) -> int:

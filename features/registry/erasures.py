@@ -4,16 +4,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, Row, Text, insert, select, tuple_, type_coerce, update
+from sqlalchemy import ColumnElement, Connection, Row, Text, insert, select, tuple_, type_coerce, update
 
 from features.core.applied import AppliedView
-from features.core.canonical import applied_view
 from features.errors import NotFoundError, RefusedError, RegistryError
 from features.registry.audit import Part, name_actor, record_audit
 from features.registry.clock import utc_now
 from features.registry.records import Erasure
-from features.registry.schema import checkpoints, definition_versions, erasures, runs, validation_results
-from features.registry.state import VIEW
+from features.registry.schema import audit_log, checkpoints, erasures, runs, validation_results
 
 # Where `progress` tells the Delta version that an erasure made of each log, by the view's reference.
 ERASED_VERSIONS = "delta_versions"
@@ -81,13 +79,6 @@ class Erasures(Part):
             detail = {"erasure": erasure_id, "entity": found.entity, "keys": found.count, **progress}
             record_audit(connection, actor=name_actor(actor), action="erase", detail=detail)
 
-    def registered_views(self) -> tuple[AppliedView, ...]:
-        """Every version of every view that was ever applied, also of removed ones, by name and version."""
-        with self._database.read() as connection:
-            rows = connection.execute(select(definition_versions).where(definition_versions.c.kind == VIEW)).all()
-        rows = sorted(rows, key=lambda row: (row.name, row.version))
-        return tuple(applied_view(row.content, row.metadata, version=row.version) for row in rows)
-
     def load_targets(self) -> dict[str, tuple[str, ...]]:
         """View version, as `name@version`, to the online stores that it was loaded into, sorted."""
         found: dict[str, list[str]] = {}
@@ -97,13 +88,16 @@ class Erasures(Part):
         return {reference: tuple(targets) for reference, targets in found.items()}
 
     def scrub_runs(self, views: Collection[AppliedView], scrub: Callable[[str], str]) -> int:
-        """Change the texts that runs of these versions left: messages, and what the gate said; how many were changed.
+        """Change the texts that runs of these versions left; how many were changed.
+
+        They are messages, what the gate said, and the keys that the audit log names of released and dropped rows.
 
         Args:
             views: versions.
             scrub: a text without what is to go; the same one where nothing is.
         """
         chosen = tuple_(runs.c.view, runs.c.version).in_([(view.name, view.version) for view in views])
+        references = {view.reference for view in views}
         changed = 0
         with self._database.write() as connection:
             told = select(runs.c.run_id, runs.c.message).where(chosen, runs.c.message != "")
@@ -113,7 +107,7 @@ class Erasures(Part):
                     changed += 1
                     connection.execute(update(runs).where(runs.c.run_id == row.run_id).values(message=text))
             # Results of rules that held name no keys.
-            names_some = type_coerce(validation_results.c.content, Text).like('%"keys":["%')
+            names_some = _names_keys(validation_results.c.content)
             judged = select(validation_results).join(runs, runs.c.run_id == validation_results.c.run_id)
             for row in connection.execute(judged.where(chosen, names_some)).all():
                 content = _each_text(row.content, scrub)
@@ -122,6 +116,12 @@ class Erasures(Part):
                     same = validation_results.c.run_id == row.run_id
                     this_one = same & (validation_results.c.ordinal == row.ordinal)
                     connection.execute(update(validation_results).where(this_one).values(content=content))
+            for row in connection.execute(select(audit_log).where(_names_keys(audit_log.c.detail))).all():
+                detail = _each_text(row.detail, scrub) if row.detail.get("view") in references else row.detail
+                if detail != row.detail:
+                    changed += 1
+                    this_one = audit_log.c.ordinal == row.ordinal
+                    connection.execute(update(audit_log).where(this_one).values(detail=detail))
         return changed
 
 
@@ -137,6 +137,11 @@ def check_unerased(connection: Connection, content: Mapping[str, Any]) -> None:
                 raise RegistryError(
                     f"erasure {row.erasure_id} removed rows of {view} while the set was made of them; save it again"
                 )
+
+
+def _names_keys(content: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether canonical JSON holds keys as texts."""
+    return type_coerce(content, Text).like('%"keys":["%')
 
 
 def _each_text(value: Any, change: Callable[[str], str]) -> Any:

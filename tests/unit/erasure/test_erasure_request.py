@@ -1,7 +1,9 @@
 """Which rows a request means: of which entity, in which versions of views, by keys of which types."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +15,7 @@ from features.core.key_text import parse_key, write_key
 from features.erasure.request import GONE, ErasureRequest, make_request, read_keys
 from features.erasure.set_files import FileEraser, doomed_rows, typed_keys
 from features.errors import NotFoundError, UsageError
+from features.materialization.quarantine import tell_key
 from tests.builders import CUSTOMER, apply_view, make_view
 
 SHOP = Entity(name="shop", join_keys={"shop": DType.INT32})
@@ -121,6 +124,23 @@ def test_a_key_of_two_columns_leaves_texts_that_name_both() -> None:
     scrub = request.scrubber([{"origin": DType.STRING, "dest": DType.STRING}])
     assert scrub("origin='EWR', dest='SFO'") == f"origin={GONE}, dest={GONE}"
     assert scrub("origin='EWR', dest='LAX'") == "origin='EWR', dest='LAX'"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        (DType.STRING, "it's one"),
+        (DType.INT64, 7),
+        (DType.BOOL, True),
+        (DType.BYTES, b"\x00x"),
+        (DType.DATE, date(2024, 1, 2)),
+        (DType.TIMESTAMP, datetime(2024, 1, 2, 3, tzinfo=timezone(timedelta(hours=1)))),
+        (DType.DECIMAL(9, 2), Decimal("1.50")),
+    ],
+)
+def test_a_key_leaves_what_the_audit_log_tells_of_released_rows(dtype: DType, value: Any) -> None:
+    request = ErasureRequest(entity="e", columns=("k",), keys=((write_key(value),),))
+    assert request.scrubber([{"k": dtype}])(tell_key({"k": value, "shop": 1})) == f"k={GONE}, shop=1"
 
 
 def test_rows_of_files_match_whole_keys_in_the_files_own_types() -> None:
