@@ -1,6 +1,9 @@
 import json
 import subprocess
 import sys
+from argparse import ArgumentParser, _SubParsersAction
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,29 +13,34 @@ from features.cli.parser import build_parser
 from features.errors import UsageError
 from tests.projects import Project
 
-VERBS = ("plan", "apply", "build", "load", "materialize", "backfill", "training-set", "rebuild", "get", "serve",
-         "parity", "promote", "rollback", "shadow", "rollout", "drop", "sources", "status", "maintain", "doctor",
-         "test", "backup", "restore")  # fmt: skip
+
+def find_verbs(parser: ArgumentParser, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The words of every verb, those of a verb's own verbs too."""
+    for action in parser._actions:
+        if isinstance(action, _SubParsersAction):
+            for name, verb in action.choices.items():
+                yield (*words, name)
+                yield from find_verbs(verb, (*words, name))
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        *([verb] for verb in VERBS),
-        *(["cassandra", a] for a in ("start", "stop", "reset", "roles")),
-        ["serving-key", "create"],
-    ],
-)
-def test_every_verb_has_a_help_with_an_example(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+VERBS = tuple(find_verbs(build_parser()))
+# These only hold others.
+GROUPS = {("cassandra",), ("serving-key",)}
+
+
+@pytest.mark.parametrize("words", [words for words in VERBS if words not in GROUPS], ids=" ".join)
+def test_every_verb_has_a_help_with_an_example(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*words, "--help"])
     assert ended.value.code == 0
     assert f"features {' '.join(words)}" in capsys.readouterr().out.partition("example:")[2]
 
 
-def test_help_lists_every_verb() -> None:
-    text = build_parser().format_help()
-    assert [verb for verb in (*VERBS, "cassandra", "serving-key") if f"    {verb}" not in text] == []
+def test_the_help_and_the_page_of_the_command_line_list_every_verb() -> None:
+    text, page = build_parser().format_help(), Path("docs/cli.md").read_text(encoding="utf-8")
+    names = [words[0] for words in VERBS if len(words) == 1]
+    assert len(names) >= 30
+    assert [name for name in names if f"    {name}" not in text or f"\n| `{name}` |" not in page] == []
 
 
 def test_help_imports_no_vendor() -> None:
