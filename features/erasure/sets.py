@@ -14,9 +14,10 @@ from features.erasure.set_files import ANSWER, UNFINISHED, FileEraser, typed_key
 from features.errors import RegistryError, StorageError
 from features.registry import Registry, StoredManifest
 from features.stores.filesystems import native_uri, open_filesystem
-from features.stores.keyed_rows import KeyedRows, vacuum_now
+from features.stores.keyed_rows import KeyedRows
 from features.stores.log_files import list_files
 from features.stores.spark_errors import first_line, spark_errors
+from features.stores.vacuum import vacuum_now
 from features.training.extraction import arrow_schema
 from features.training.splits import SPLIT
 
@@ -85,7 +86,7 @@ class SetEraser:
         if table is not None:
             if table.found[0]:
                 table.erase("{}")
-            vacuum_now(self.spark, content["path"])
+            vacuum_now(content["path"])
         for folder in (content["path"], content["spine_path"]):
             _remove_unfinished(folder)
         now = _listed(content["path"]) if is_delta else {path: found[path] for path in files}

@@ -17,10 +17,11 @@ from features.materialization.ledger import Told, reconcile, record_commit
 from features.registry import Registry
 from features.stores.base import OnlineStore, Read, rows_of
 from features.stores.delta import FeatureLog
-from features.stores.keyed_rows import KeyedRows, is_table, notes_of, vacuum_now
+from features.stores.keyed_rows import KeyedRows, is_table, notes_of
 from features.stores.log_state import Commit, Snapshot
 from features.stores.quarantine import Quarantine
 from features.stores.spark_errors import first_line, is_lost_race, spark_errors
+from features.stores.vacuum import vacuum_now
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -188,8 +189,7 @@ class TableEraser:
     def vacuum(self, view: AppliedView) -> None:
         """Remove the files that the log and the quarantine have replaced. Raises: StorageError."""
         for path in (self._log(view).path, Quarantine(self.spark, self.warehouse, view).path):
-            if is_table(self.spark, path):
-                vacuum_now(self.spark, path)
+            vacuum_now(path)
 
     def _log(self, view: AppliedView) -> FeatureLog:
         return FeatureLog(self.spark, self.warehouse, view)

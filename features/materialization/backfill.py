@@ -1,5 +1,6 @@
 """Building intervals again: what the ledger says is missing or stale, and past ones for late data."""
 
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +13,11 @@ from features.core.schedule import Interval, cover, join, previous_intervals, sp
 from features.errors import FeatureStoreError, UsageError
 from features.materialization.build import Builder
 from features.materialization.chunks import Chunk, ChunkWork
+from features.materialization.maintenance.expired import is_expired
 from features.materialization.results import BuildResult, ChunkResult
 from features.registry import Pace, Registry
+
+logger = logging.getLogger(__name__)
 
 # A chunk is a commit: enough to spread what a build costs by itself, few enough that a kill loses little.
 _ROWS = 5_000_000
@@ -209,7 +213,8 @@ def rerun_past(
 ) -> tuple[BuildResult, ...]:
     """Build again those of the `count` intervals before a run's own that were built, for late data.
 
-    What changed in them counts as known from the run's own interval's end on. Where that interval was built before, the
+    Those past retention are left out: what late rows bring there would be removed again. What changed in the others
+    counts as known from the run's own interval's end on. Where that interval was built before, the
     run has been cleared and comes again, perhaps years later: then from now on.
 
     Args:
@@ -227,8 +232,13 @@ def rerun_past(
     judged = builder.registry.ledger(applied, since=past[0].start, until=end)
     built = {entry.interval for entry in judged if entry.built}
     nominal = None if built & set(own) else end
+    wanted = [interval for interval in past if interval in built]
+    kept = [interval for interval in wanted if not is_expired(builder.registry, applied, interval)]
+    if len(kept) < len(wanted):
+        logger.info(
+            "past retention: not built again", extra={"view": applied.reference, "intervals": len(wanted) - len(kept)}
+        )
     return tuple(
         builder.build(view, applied, interval.start, interval.end, nominal=nominal, upstream_versions=upstream_versions)
-        for interval in past
-        if interval in built
+        for interval in kept
     )

@@ -167,20 +167,6 @@ def notes_of(path: str) -> list[dict[str, Any]]:
     return [json.loads(text) for text in told if text.startswith("{")]
 
 
-def vacuum_now(spark: "SparkSession", path: str) -> None:
-    """Delete the files that commits of a table have replaced, at once. Files that no commit ever named stay.
-
-    So writers that have not committed keep theirs; a reader of an older version loses what it reads.
-
-    Raises: StorageError: the table cannot be changed, or its history no longer tells all such files.
-    """
-    session = isolated(spark, {"spark.databricks.delta.retentionDurationCheck.enabled": "false"})
-    try:
-        session.sql(f"VACUUM delta.`{path}` LITE RETAIN 0 HOURS")
-    except spark_errors() as exc:
-        raise StorageError(f"cannot vacuum {path}: {first_line(exc)}; what was erased is out of its rows") from exc
-
-
 def _column(of: str, name: str) -> "Column":
     from pyspark.sql import functions as F
 

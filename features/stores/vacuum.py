@@ -64,6 +64,16 @@ def delete_files(path: str, files: Sequence[Unneeded]) -> None:
         raise StorageError(f"cannot delete files of the table at {path}: {exc}; vacuum it again") from exc
 
 
+def vacuum_now(path: str) -> None:
+    """Delete what versions of a table have replaced, at once; a reader of an older version loses what it reads.
+
+    Files that no version names stay for a week: a writer that has not committed yet keeps its own.
+
+    Raises: StorageError: the table cannot be read, or a file not be deleted.
+    """
+    delete_files(path, find_unneeded(path, hours=0))
+
+
 def _that_exist(path: str, names: Sequence[str]) -> tuple[Unneeded, ...]:
     """Delta remembers replaced files for a while after they were deleted."""
     from pyarrow.fs import FileType

@@ -16,6 +16,7 @@ from features.core.applied import Selection
 from features.engine.as_of import AsOf, JoinPlan, Pin, plan_join
 from features.engine.spine import read_spine
 from features.errors import IntervalError
+from features.materialization.backfill import rerun_past
 from features.materialization.maintenance.maintain import Maintainer
 from features.materialization.maintenance.results import Maintained
 from tests.builders import UTC_MICROS, Workshop, at, make_view, payments_source, write_payments
@@ -150,6 +151,10 @@ def test_reruns_neither_bring_expired_rows_back_nor_retract_them(
     # What the source has lost of it since is no retraction either.
     write_payments(tmp_path / "source", [*PAYMENTS[6:], ("a", "2024-01-03 15:00", 33.0)])
     assert workshop.build(view, "2024-01-03", "2024-01-05", now=NOW).status == "unchanged"
+    # A scheduled run that reprocesses more days than are kept does so for the kept ones.
+    days = at("2024-01-05"), at("2024-01-06")
+    again = rerun_past(workshop.builder, view, workshop.registry.view(view.name), *days, count=4)
+    assert [build.status for build in again] == ["unchanged", "unchanged"]
     assert len(workshop.rows(view)) == len(kept) + 1
 
 

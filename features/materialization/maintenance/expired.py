@@ -38,6 +38,15 @@ def check_not_expired(registry: Registry, view: AppliedView, intervals: Sequence
         )
 
 
+def is_expired(registry: Registry, view: AppliedView, interval: Interval) -> bool:
+    """Whether retention has removed what an interval would be compared with, or computed from."""
+    try:
+        check_not_expired(registry, view, [interval])
+    except IntervalError:
+        return True
+    return False
+
+
 def _check_upstreams(registry: Registry, view: AppliedView, first: Interval) -> None:
     for source in view_sources(view):
         kept_from = registry.retained_from(registry.view(source.view))
