@@ -123,8 +123,8 @@ class Backfill:
         """Build them, chunk by chunk, each one commit; what is built stays, and the next call goes on from there.
 
         First those that were built before, oldest first and one after the other, since a rerun can make later ones
-        stale; then, in parallel, those that were not: they depend on nothing that a build publishes. After a chunk
-        that was refused or failed no other is begun; of one that the gate refused, the intervals that it did not
+        stale; then, `at_once` side by side, those that were not: no build of one reads what another publishes. After a
+        chunk that was refused or failed no other is begun; of one that the gate refused, the intervals that it did not
         refuse are built.
 
         Raises: BackfillError: see there; UsageError, IntervalError: as `Builder.build`.
@@ -144,12 +144,17 @@ class Backfill:
         if not work.failures:
             firsts = self._wanted(self.start)[1]
             parts = split(firsts, self._chunk_size(len(firsts)))
-            work.do_all([Chunk(intervals=part, reruns=False) for part in parts], parallel=self.parallel)
+            work.do_all([Chunk(intervals=part, reruns=False) for part in parts], parallel=self.at_once)
         if work.failures:
             raise BackfillError(
                 self.applied.reference, built=work.results, failures=work.failures, remaining=self._remaining(work)
             )
         return tuple(sorted(work.results, key=lambda result: result.start))
+
+    @property
+    def at_once(self) -> int:
+        """How many builds go on side by side: one where the gate compares each interval with those before it."""
+        return 1 if any(check.over for check in self.applied.checks) else self.parallel
 
     def _wanted(self, since: datetime) -> tuple[list[Interval], list[Interval]]:
         """The intervals from `since` on that are to be built again, and those that never were."""
@@ -180,7 +185,7 @@ class Backfill:
         most = max((entry.rows for entry in self.registry.ledger(self.applied) if entry.built), default=0)
         size = _FIRST_CHUNK if not most else max(1, min(_MOST_INTERVALS, _ROWS // most))
         # Each of those that work beside each other gets something to do.
-        return max(1, min(size, -(-intervals // self.parallel)))
+        return max(1, min(size, -(-intervals // self.at_once)))
 
 
 def backfill(

@@ -105,8 +105,8 @@ def try_view(
     """
     # Samples are old, and retention is judged by the clock: it would remove from the online store what is compared.
     # They are thin, too: as many rows as usual, or fresh ones, are not to be expected of them.
-    view = replace(view, retention=None, checks=())
-    views = (*upstreams, view)
+    views = tuple(replace(code, retention=None, checks=()) for code in (*upstreams, view))
+    view = views[-1]
     found = choose_span(views, spark, span)
     whole = Interval(found[0].start, found[-1].end)
     with _open_trial(views, spark, Path(folder) / "together", whole, connections) as together:

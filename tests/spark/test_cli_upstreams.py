@@ -1,5 +1,6 @@
 """Verbs and jobs on a view that reads a view: at which version, what is missing, and a trial of both."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,6 +75,13 @@ def test_a_build_waits_for_what_it_reads_and_reads_the_version_that_it_is_told(p
 def test_a_trial_builds_what_is_read_from_its_own_source(project: Project) -> None:
     amounts = [("z", f"2024-05-{day:02d} 10:00", float(day**2)) for day in (1, 8, 9, 10)]
     write_payments(project.folder / "sample", amounts)
+    # A sample is not fresh, nor complete: of what is read as of the view itself, only its rows are judged.
+    views = project.folder / PACKAGE / "__init__.py"
+    check = 'Check.freshness("payments", max_age=timedelta(hours=1), severity="refuse")'
+    text = views.read_text().replace("import BatchSource,", "import BatchSource, Check,")
+    views.write_text(text.replace("name=name, entities", f"checks=[{check}], name=name, entities"))
+    for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
+        del sys.modules[name]
     outcome = project.run("test", "growth", "--source", f"payments={project.folder / 'sample' / 'payments.parquet'}")
     assert outcome.code == 0, outcome.err
     assert "[2024-05-08T00:00:00+00:00, 2024-05-09T00:00:00+00:00)" in outcome.out
