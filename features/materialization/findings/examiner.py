@@ -19,7 +19,7 @@ from features.materialization.findings.installed import (
 )
 from features.materialization.findings.orphans import find_orphan_folders, find_orphan_tables, tell_leftovers
 from features.materialization.findings.positions import UNTOLD, OnlineTables, find_gaps
-from features.materialization.findings.runs import find_stuck_runs
+from features.materialization.findings.runs import find_open_erasures, find_stuck_runs
 from features.materialization.ledger import reconcile
 from features.registry import Registry, Run
 from features.stores.base import OnlineStore
@@ -56,6 +56,7 @@ class Examiner:
         parts: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
             ("installation", self._installation),
             ("runs", partial(self._runs, now, fix, dead_runs)),
+            ("erasures", lambda: find_open_erasures(self.registry.erasures())),
             ("logs", partial(self._logs, fix)),
             ("training sets", lambda: tell_leftovers(self.leftovers())),
         ]

@@ -210,6 +210,16 @@ def test_runs_whose_process_is_gone_are_found_and_failed(desk: Desk) -> None:
     assert desk.registry.audit()[0].action == "fail runs"
 
 
+def test_an_erasure_is_found_until_it_ends(desk: Desk) -> None:
+    erasure = desk.registry.request_erasure(entity="customer", columns=["customer"], keys=[["a"], ["b"]])
+    (found,) = desk.examine()
+    assert (found.severity, found.kind, found.where) == ("warning", "open erasure", erasure.erasure_id)
+    assert "2 keys of customer" in found.what
+    assert f"features erase --resume {erasure.erasure_id} --yes" in found.fix
+    desk.registry.finish_erasure(erasure.erasure_id, {})
+    assert desk.examine() == ()
+
+
 def test_packages_of_other_versions_are_found() -> None:
     asked = [
         "pyspark==4.2.0; extra == 'spark'",
