@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace, _SubParsersAction
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from features.cli.options import Parser, add_verb, open_store, split_pair
+from features.cli.options import Parser, add_verb, open_store, split_pairs
 from features.cli.rendering import fields, table, to_plain
 from features.cli.running import Answer
 from features.core.times import format_instant
@@ -67,15 +67,10 @@ def carry_out(store: "FeatureStore", args: Namespace) -> "ErasureResult":
     vacuum = args.vacuum == "now"
     if args.resume is not None:
         return store.resume_erasure(args.resume, vacuum=vacuum)
-    keys = args.keys_file or [parse_pairs(text) for text in args.key]
+    keys = args.keys_file or [split_pairs(text, option="--key") for text in args.key]
     if args.dry_run:
         return store.plan_erasure(keys, entity=args.entity)
     return store.erase(keys, entity=args.entity, vacuum=vacuum)
-
-
-def parse_pairs(text: str) -> dict[str, str]:
-    """Join key to text, of `origin=EWR,dest=SFO`. Raises: UsageError: it is something else."""
-    return dict(split_pair(pair, option="--key") for pair in text.split(","))
 
 
 def tell_result(result: "ErasureResult") -> str:

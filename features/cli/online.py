@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from features.cli.options import Parser, add_verb, open_store, parse_features, parse_overrides, split_pair
+from features.cli.options import Parser, add_verb, open_store, parse_features, parse_overrides, split_pair, split_pairs
 from features.cli.progress import progress_on_stderr
 from features.cli.rendering import table, to_plain
 from features.cli.running import Answer
@@ -87,7 +87,7 @@ def get(args: Namespace) -> Answer:
     from features.core.request import compile_request
 
     shared = dict(split_pair(pair, option="an entity") for pair in args.pairs)
-    own = [dict(split_pair(pair, option="--entity") for pair in text.split(",")) for text in args.entity]
+    own = [split_pairs(text, option="--entity") for text in args.entity]
     rows = [{**shared, **row} for row in own or [{}]]
     features = parse_features(args.features)
     with open_store(args) as store:

@@ -119,3 +119,8 @@ def split_pair(pair: str, *, option: str) -> tuple[str, str]:
     if not equals or not name.strip():
         raise UsageError(f"{option} takes NAME=VALUE, got {pair!r}")
     return name.strip(), value
+
+
+def split_pairs(text: str, *, option: str) -> dict[str, str]:
+    """Name to value, of `name=value,name=value`. Raises: UsageError: a part is none."""
+    return dict(split_pair(pair, option=option) for pair in text.split(","))

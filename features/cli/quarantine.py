@@ -4,7 +4,7 @@ from argparse import Namespace, _SubParsersAction
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from features.cli.options import Parser, add_range, add_verb, open_store, parse_limit, split_pair
+from features.cli.options import Parser, add_range, add_verb, open_store, parse_limit, split_pairs
 from features.cli.rendering import table, to_plain
 from features.cli.running import Answer
 from features.core.key_text import parse_key
@@ -155,7 +155,7 @@ def _add_keys(parser: Parser) -> None:
 def _keys(given: Sequence[str] | None, view: "AppliedView") -> list[Mapping[str, Any]] | None:
     if given is None:
         return None
-    return [_key(dict(split_pair(pair, option="--key") for pair in text.split(",")), view) for text in given]
+    return [_key(split_pairs(text, option="--key"), view) for text in given]
 
 
 def _key(pairs: Mapping[str, str], view: "AppliedView") -> Mapping[str, Any]:

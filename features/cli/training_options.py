@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from features.cli.options import split_pair
+from features.cli.options import split_pair, split_pairs
 from features.errors import UsageError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def parse_as_of(text: str | None) -> "AsOfPoint":
         return int(text)
     if "=" not in text:
         return text
-    pairs = dict(split_pair(pair, option="--as-of") for pair in text.split(","))
+    pairs = split_pairs(text, option="--as-of")
     for view, version in pairs.items():
         if not version.isdecimal():
             raise UsageError(f"--as-of {view}={version}: {version!r} is not a Delta version")

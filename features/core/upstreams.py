@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
+from features.core.aggregations import longest_window
 from features.core.canonical import Json, definition_hash, view_definition
 from features.core.definitions import FeatureView, ViewSpec
 from features.core.references import Reference, parse_reference
@@ -43,7 +44,10 @@ def check_upstreams(views: Mapping[str, FeatureView], on_demand: Iterable[str]) 
 
 
 def check_upstream(view: ViewSpec, source: ViewSource, upstream: ViewSpec) -> None:
-    """That a view can read another. Raises: DefinitionError: its delay is less, or it cannot tell what is complete."""
+    """That a view can read another.
+
+    Raises: DefinitionError: its delay is less, it cannot tell what is complete, or it needs rows that are removed.
+    """
     if view.delay < upstream.delay:
         raise _fail(
             view,
@@ -57,6 +61,14 @@ def check_upstream(view: ViewSpec, source: ViewSource, upstream: ViewSpec) -> No
             source,
             f"reads {source.view!r}, which has no schedule, so no interval of it is ever known to be complete; "
             "give it one, or use schedule=None here",
+        )
+    reach = source.history + longest_window(view.aggregations)
+    if upstream.retention is not None and upstream.retention <= reach:
+        raise _fail(
+            view,
+            source,
+            f"reads {source.view!r} {reach} back, whose rows are removed after {upstream.retention}: give it a longer "
+            "retention, or read less of it",
         )
 
 

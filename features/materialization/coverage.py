@@ -18,7 +18,7 @@ class IntervalState:
 
     status: what its last run made of it: "built", "empty", "refused" or "failed"; "missing": due, and no run has judged
     it. built: whether any run built it, or found it empty; that stands until another does. stale: built, from something
-    that has changed since. rows: appended by the last run that built it.
+    that has changed since. rows: appended by the last run that appended any.
     position, delta_version: of the log after that; None: before its first commit.
     run_id, updated_at: of the last run; None: there was none.
     """

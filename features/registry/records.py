@@ -69,7 +69,8 @@ class LedgerEntry:
 
     status: of the last run. built: whether any run built it or found it empty, so that the next one is a rerun.
     stale: whether something that it was computed from has changed since.
-    rows, position, delta_version, fingerprint: of the last run that built it, None positions where none did.
+    rows, position, delta_version: of the last run that appended to it, or that found it empty first; None positions
+        where none did. fingerprint: of the last run that built it.
     """
 
     interval: Interval

@@ -67,6 +67,10 @@ def test_an_imported_log_reads_no_view():
         ([reader(source=reads("gone@3"))], "source 'given' reads 'gone@3', but there is no feature view 'gone'; known"),
         ([reader(source=reads("checks"))], "reads 'checks', which is on demand: nothing of it is stored"),
         ([reader(delay=timedelta(0))], "online 0:30:00 after an interval's end: delay must be at least that, got 0:00"),
+        (
+            [make_view(lookback=HOUR, retention=50 * HOUR), reader(source=reads(history=50 * HOUR))],
+            "reads 'last_payment' 2 days, 2:00:00 back, whose rows are removed after 2 days, 2:00:00: give it a longer",
+        ),
         ([make_view(schedule=None), reader()], "which has no schedule, so no interval of it is ever known to be"),
         ([reader("a", reads("a"))], "cycle: a -> a;"),
         (
