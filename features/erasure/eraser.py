@@ -12,7 +12,7 @@ from features.erasure.results import ErasedTable, ErasureResult
 from features.erasure.sets import SetEraser
 from features.erasure.tables import TableEraser
 from features.errors import UsageError
-from features.registry import Erasure, Registry
+from features.registry import Erasure, Registry, Run
 from features.registry.erasures import ERASED_VERSIONS
 from features.stores.base import OnlineStore
 from features.training.leftovers import find_leftovers
@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 # Delta's default, `delta.deletedFileRetentionDuration`: until then a vacuum spares files that were replaced.
 _SPARED = timedelta(days=7)
+
+# Runs that append rows to logs.
+_PUBLISHING = ("build", "release")
 
 Keys = str | Sequence[Mapping[str, Any]]
 
@@ -88,6 +91,8 @@ class Eraser:
         if vacuum:
             for view in concerned:
                 self._tables.vacuum(view)
+        # Before the logs are looked at: a build that ends in between is either told of, or has come back by then.
+        under_way = tell_under_way(self.registry.running(), concerned)
         came_back = {
             view.reference: self._tables.came_back(view, request, position=positions[view.reference])
             for view in concerned
@@ -102,7 +107,7 @@ class Eraser:
             training_sets=sets,
             texts=texts,
             gone_after=datetime.now(UTC) + _SPARED if has_logs and not vacuum else None,
-            remaining=(*unknown, *self._remaining(concerned, came_back)),
+            remaining=(*unknown, *under_way, *self._remaining(concerned, came_back)),
         )
         self.registry.finish_erasure(erasure_id, {ERASED_VERSIONS: versions, **result.progress()})
         logger.info("erased", extra={"erasure": erasure_id, "tables": len(tables), "training_sets": len(sets)})
@@ -148,6 +153,18 @@ class Eraser:
     @property
     def _sets(self) -> SetEraser:
         return SetEraser(spark=self.session(), registry=self.registry)
+
+
+def tell_under_way(running: Sequence[Run], views: Sequence[AppliedView]) -> tuple[str, ...]:
+    """That builds and releases of these versions are under way, which may have read the rows before they went."""
+    concerned = {view.reference for view in views}
+    alive = (run for run in running if run.process is None or run.process.runs() is not False)
+    told = [f"{run.kind} of {run.view}" for run in alive if run.kind in _PUBLISHING and run.view in concerned]
+    if not told:
+        return ()
+    return (
+        f"what is under way may bring rows back that it has read: once it has ended ({', '.join(told)}), erase again",
+    )
 
 
 def _holding(request: ErasureRequest, views: Sequence[AppliedView]) -> tuple[AppliedView, ...]:

@@ -1,5 +1,6 @@
 """Which rows a request means: of which entity, in which versions of views, by keys of which types."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -11,11 +12,15 @@ import pytest
 
 from features import DType, Entity
 from features.core.applied import AppliedView
+from features.core.discovery import Definitions
 from features.core.key_text import parse_key, write_key
+from features.core.processes import ProcessId
+from features.erasure.eraser import tell_under_way
 from features.erasure.request import GONE, ErasureRequest, make_request, read_keys
 from features.erasure.set_files import FileEraser, doomed_rows, typed_keys
 from features.errors import NotFoundError, UsageError
 from features.materialization.quarantine import tell_key
+from features.registry import Registry
 from tests.builders import CUSTOMER, apply_view, make_view
 
 SHOP = Entity(name="shop", join_keys={"shop": DType.INT32})
@@ -141,6 +146,24 @@ def test_a_key_of_two_columns_leaves_texts_that_name_both() -> None:
 def test_a_key_leaves_what_the_audit_log_tells_of_released_rows(dtype: DType, value: Any) -> None:
     request = ErasureRequest(entity="e", columns=("k",), keys=((write_key(value),),))
     assert request.scrubber([{"k": dtype}])(tell_key({"k": value, "shop": 1})) == f"k={GONE}, shop=1"
+
+
+def test_what_is_under_way_and_may_bring_rows_back_is_told(tmp_path: Path) -> None:
+    code, other = make_view(), make_view(name="other")
+    with Registry.open(f"sqlite:///{tmp_path / 'registry.db'}") as registry:
+        registry.apply(Definitions(views={code.name: code, other.name: other}, services={}))
+        views = [registry.view(code.name)]
+        assert tell_under_way(registry.running(), views) == ()
+        for kind, of in (("load", code), ("build", other)):
+            registry.start_run(kind=kind, view=registry.view(of.name), start=None, end=None, now=datetime.now(UTC))
+        assert tell_under_way(registry.running(), views) == ()
+        run_id = registry.start_run(kind="build", view=views[0], start=None, end=None, now=datetime.now(UTC))
+        (told,) = tell_under_way(registry.running(), views)
+        assert "(build of last_payment@1), erase again" in told
+        killed = ProcessId(host=ProcessId.own().host, pid=ProcessId.own().pid, mark="of another boot")
+        assert tell_under_way([replace(run, process=killed) for run in registry.running()], views) == ()
+        registry.finish_run(run_id, status="built")
+        assert tell_under_way(registry.running(), views) == ()
 
 
 def test_rows_of_files_match_whole_keys_in_the_files_own_types() -> None:
