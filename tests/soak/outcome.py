@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from deltalake import DeltaTable
 
 from features.core.applied import AppliedView
 from features.core.times import format_instant
+from features.stores.cql import table_columns
 from features.stores.delta import SEQ
 from tests.online_settings import session_of
 from tests.soak.project import FlightsProject
@@ -63,14 +63,15 @@ def _log(project: FlightsProject, name: str) -> Iterable[str]:
     view = _applied(project, name)
     table = DeltaTable(f"{project.settings.warehouse}/{view.log_path}").to_pyarrow_table()
     # The order of commits is that of runs: which came first between a refusal and its repair, say.
-    rows = table.drop_columns([SEQ])
-    return _texts(rows.select(sorted(rows.column_names)).to_pylist())
+    return [repr(row) for row in table.select(sorted({*table.column_names} - {SEQ})).to_pylist()]
 
 
 def _online(project: FlightsProject, name: str) -> Iterable[str]:
-    table = _applied(project, name).online_table
-    with session_of(project.settings.online) as session:
-        return _texts(row._asdict() for row in session.execute(f'SELECT * FROM "{table}"'))
+    view, online = _applied(project, name), project.settings.online
+    columns = ", ".join(f'"{column}"' for column in table_columns(view))
+    with session_of(online) as session:
+        rows = session.execute(f'SELECT {columns} FROM "{online.keyspace}"."{view.online_table}"')
+        return [repr(tuple(row)) for row in rows]
 
 
 def _ledger(project: FlightsProject, name: str) -> Iterable[str]:
@@ -83,7 +84,3 @@ def _ledger(project: FlightsProject, name: str) -> Iterable[str]:
 def _applied(project: FlightsProject, name: str) -> AppliedView:
     with project.open_registry() as registry:
         return registry.view(name)
-
-
-def _texts(rows: Iterable[dict[str, Any]]) -> list[str]:
-    return [repr(sorted(row.items())) for row in rows]

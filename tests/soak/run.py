@@ -169,8 +169,7 @@ class _Watch:
         log = self._standalone.log(view, run.run_id)
         assert run.interval is not None
         assert run.interval.start >= self._bad_day, f"{view} {run.interval}: {log[-3000:]}"
-        assert "RefusedError" in log, f"{view} {run.interval}: {log[-3000:]}"
-        assert _NO_RETRY in log, f"{view} {run.interval}: {log[-3000:]}"
+        assert all(words in log for words in ("RefusedError", _NO_RETRY)), f"{view} {run.interval}: {log[-3000:]}"
         number, most = self._standalone.tries(view, run.run_id)
         assert number <= most, f"{view} {run.interval}: try {number}, {most} retries"
         if run.interval.start == self._bad_day:

@@ -17,7 +17,6 @@ import psutil
 
 from features.core.times import format_instant
 from features.embedded.ports import choose_free
-from features.orchestration.airflow_client import read_task_log
 from features.orchestration.local_airflow import LocalAirflow
 from features.orchestration.local_config import build_environment
 from tests.soak.project import CHECKOUT, FlightsProject
@@ -113,7 +112,9 @@ class Standalone:
         assert done.returncode == 0, done.stderr[-3000:]
 
     def log(self, view: str, run_id: str) -> str:
-        return read_task_log(self.airflow.home, view, run_id, lines=200)
+        """All that a run's newest attempt logged, the exception that it ended with included."""
+        folder = self.airflow.home / f"logs/dag_id={view}/run_id={run_id}"
+        return max(folder.rglob("attempt=*.log"), key=lambda path: path.stat().st_mtime).read_text(encoding="utf-8")
 
     def attempts(self, view: str = "*", run_id: str = "*") -> int:
         """How often a task was started, of one run or of all."""
