@@ -20,9 +20,9 @@ _SHOWN = 20
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 no hole and no difference, 1 some, 2 wrong usage."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    parser.add_argument("--days", type=int, default=31, help="daily intervals (default: %(default)s)")
+    parser.add_argument("--days", type=int, default=31, help="daily intervals, two or more (default: %(default)s)")
     parser.add_argument("--views", nargs="+", default=list(VIEWS), metavar="VIEW",
-                        help="the first one reads flights (default: %(default)s)")  # fmt: skip
+                        help="one of them reads flights (default: %(default)s)")  # fmt: skip
     parser.add_argument("--parallel", type=int, default=2, help="spark-submits at once (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=Path(".state/soak"), help="emptied first (default: %(default)s)")
     args = parser.parse_args(argv)

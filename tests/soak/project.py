@@ -18,7 +18,7 @@ from features.registry import Registry
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 FIRST_DAY = datetime(2013, 3, 1, tzinfo=UTC)
-# The views read back so far.
+# So far the views read back.
 _HISTORY = timedelta(days=7)
 _CONF = """\
 views: features.views

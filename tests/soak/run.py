@@ -50,9 +50,15 @@ def soak(
     parallelism: int = 2,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Report:
-    """Run it in an empty folder, over the Cassandra at a port; the last day that is refused is the middle one.
+    """Run it in an empty folder, over the Cassandra at a port. The day in the middle is refused.
 
-    The first of the views is watched for it, so it must read flights.
+    Args:
+        folder: for both projects.
+        port: Cassandra's.
+        days: two or more, from the first of March on.
+        views: one of them reads flights.
+        parallelism: spark-submits at once.
+        tell: takes a line of progress.
     """
     began = time.monotonic()
     clean = FlightsProject(root=folder / "clean", port=port, keyspace="clean", days=days)
@@ -67,7 +73,7 @@ def soak(
         try:
             standalone.start()
             tell(f"airflow standalone is up at {standalone.airflow.status().url}")
-            standalone.airflow.unpause(views)
+            standalone.airflow.unpause(views, timeout_seconds=300)
             watch.until_done(building)
         finally:
             standalone.airflow.stop()
@@ -126,15 +132,14 @@ class _Watch:
         assert all(self._tries(view, start) > 1 for view, start in self._killed), self._killed
 
     def _disturb(self, done: int) -> None:
-        """Kill what is due, amid a job whose interval is not the refused one."""
+        """Kill what is due, but nothing that the gate is about to refuse."""
         wanted = [due for due in (self._submit_kills[:1], self._scheduler_kills[:1]) if due and due[0] <= done]
         if not wanted:
             return
         submits = list(self._standalone.submits())
-        if not submits or any(submit.start == self._bad_day for submit in submits):
+        if not submits or (not self._repaired and any(submit.start == self._bad_day for submit in submits)):
             return
         if self._submit_kills and self._submit_kills[0] <= done:
-            self._submit_kills.pop(0)
             self._kill(submits[0])
         else:
             self._scheduler_kills.pop(0)
@@ -144,8 +149,10 @@ class _Watch:
             self._tell("airflow standalone is up again")
 
     def _kill(self, submit: Submit) -> None:
+        if not submit.kill():
+            return
         self._tell(f"kill -9 of the spark-submit of {submit.view} {submit.start:%d %b}")
-        submit.kill()
+        self._submit_kills.pop(0)
         self._killed.append((submit.view, submit.start))
         self.report.submit_kills += 1
 

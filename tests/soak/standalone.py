@@ -32,12 +32,16 @@ class Submit:
     start: datetime
     process: psutil.Process
 
-    def kill(self) -> None:
-        """End it -9, and all that the task's shell started."""
-        group = os.getpgid(self.process.pid)
-        assert group != os.getpgid(0)
-        os.killpg(group, signal.SIGKILL)
+    def kill(self) -> bool:
+        """End it -9, and all that the task's shell started; False: it was over already."""
+        try:
+            group = os.getpgid(self.process.pid)
+            assert group != os.getpgid(0)
+            os.killpg(group, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
         self.process.wait(30)
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)
