@@ -32,8 +32,8 @@ airflow:
   retries: {retries}
   retry_delay_seconds: 1
 """
-# More than a run is ever killed.
-RETRIES = 4
+# More than a run is ever killed, or started in vain while Airflow starts again.
+RETRIES = 8
 # Minutes: the gate refuses it of every view that reads flights.
 _ABSURD_DELAY = 99_999.0
 

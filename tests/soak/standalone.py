@@ -63,7 +63,6 @@ class Standalone:
             # What a killed scheduler left behind is found in half a minute rather than in five.
             "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
             "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "30",
-            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
         }
         airflow = LocalAirflow(
             home=project.root / ".state/airflow",
