@@ -9,8 +9,9 @@ export PATH := $(BIN):$(PATH)
 export GX_ANALYTICS_ENABLED := false
 # Test files run side by side, each in one process, with a Spark and a Cassandra of its own.
 WORKERS ?= 2
+DAYS ?= 31
 
-.PHONY: help setup demo test lint bench stop clean lock
+.PHONY: help setup demo test lint bench soak stop clean lock
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +45,9 @@ lint: setup  ## ruff, mypy --strict and the layers
 
 bench: setup  ## every performance figure, against peers in the same run
 	$(BIN)/python -m benchmarks
+
+soak: setup  ## a month of flights by a real `airflow standalone`, amid kills and a refused interval; DAYS=31
+	$(BIN)/python -m tests.soak --days $(DAYS)
 
 stop:  ## stop what runs on this machine for this checkout: Cassandra and Airflow
 	@if test -x $(BIN)/python; then $(BIN)/python -m features.demo --stop; fi

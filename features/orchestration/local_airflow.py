@@ -21,8 +21,9 @@ from features.orchestration.local_config import build_environment, render_config
 from features.orchestration.local_processes import Component, end_all, find_airflow, spawn
 
 # Logs are served by the API server from the files; the scheduler's own log server would listen on all interfaces.
-_COMPONENTS = {"api-server": (), "scheduler": ("--skip-serve-logs",), "dag-processor": ()}
+_COMPONENTS: dict[str, tuple[str, ...]] = {"api-server": (), "scheduler": ("--skip-serve-logs",), "dag-processor": ()}
 _TRIGGERER = {"triggerer": ("--skip-serve-logs",)}
+_STANDALONE: dict[str, tuple[str, ...]] = {"standalone": ()}
 _MARKER = "FEATURES_LOCAL_AIRFLOW"
 _HOST = "127.0.0.1"
 _POLL_SECONDS = 0.25
@@ -47,6 +48,8 @@ class LocalAirflow:
     parallelism: how many tasks run at once.
     parse_seconds: how often DAG files are parsed.
     triggerer: whether what waits without a slot goes on, and deadline alerts are sent: views that read others need it.
+    standalone: run all its parts under one `airflow standalone`, as a person would start it, triggerer included. Two
+        servers of log files, which ask for a signed token, then listen on all interfaces.
     environment: variables for its processes and tasks, over those of the process that starts it.
     """
 
@@ -56,6 +59,7 @@ class LocalAirflow:
     parallelism: int = 2
     parse_seconds: int = 10
     triggerer: bool = False
+    standalone: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -101,7 +105,7 @@ class LocalAirflow:
             self._migrate(program, version, environment)
             components = [
                 spawn(name, [program, name, *flags], cwd=self.root, environment=environment, log=self._log(name))
-                for name, flags in (_COMPONENTS | (_TRIGGERER if self.triggerer else {})).items()
+                for name, flags in self._parts.items()
             ]
             self._write_record({"port": port, "components": [asdict(component) for component in components]})
             return self.status()
@@ -118,7 +122,7 @@ class LocalAirflow:
             if api.is_healthy():
                 return
             if time.monotonic() > deadline:
-                tails = "\n".join(f"{name}:\n{self._tail(name, 5)}" for name in _COMPONENTS)
+                tails = "\n".join(f"{name}:\n{self._tail(name, 5)}" for name in self._parts)
                 raise PlatformError(f"Airflow at {api.url} was not ready in {timeout_seconds:.0f} s\n{tails}")
             time.sleep(_POLL_SECONDS)
 
@@ -201,6 +205,12 @@ class LocalAirflow:
             with self._exclusive():
                 end_all(self.status().components, marker=(_MARKER, str(self.home)))
                 self._write_record({**self._read_record(), "components": []})
+
+    @property
+    def _parts(self) -> Mapping[str, tuple[str, ...]]:
+        if self.standalone:
+            return _STANDALONE
+        return _COMPONENTS | (_TRIGGERER if self.triggerer else {})
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:

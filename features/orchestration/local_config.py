@@ -46,6 +46,9 @@ jwt_secret = {jwt_secret}
 min_heartbeat_interval = 1
 max_failed_heartbeats = 30
 execution_api_timeout = 30
+# After a restart the scheduler may start tasks before the API server answers: each in vain would cost it a retry.
+execution_api_retries = 12
+execution_api_retry_wait_max = 5
 
 [scheduler]
 scheduler_idle_sleep_time = 0.2
