@@ -76,11 +76,11 @@ class Site:
             log = FeatureLog(self.spark, str(self.folder / "warehouse"), view)
             snapshot = log.snapshot()
             quarantine = Quarantine(self.spark, str(self.folder / "warehouse"), view)
-            withheld = quarantine.read().drop("_run_id") if Path(quarantine.path).exists() else None
+            withheld = self.spark.read.format("delta").load(quarantine.path).drop("_run_id")
             entries = store.registry.ledger(view)
             return {
                 "log": [] if snapshot is None else _rows(log.read(snapshot)),
-                "withheld": [] if withheld is None else _rows(withheld),
+                "withheld": _rows(withheld),
                 "ledger": [replace(entry, run_id="", updated_at=MOMENT) for entry in entries],
                 "commits": [(c.position, c.delta_version) for c in store.registry.commits(view)],
                 "checkpoint": store.registry.checkpoint(view, target=store.online.target),
