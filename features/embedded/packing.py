@@ -65,7 +65,8 @@ def pack(
         with tempfile.TemporaryDirectory(prefix=".packing-", dir=out) as name:
             work = Path(name)
             progress("building the wheel")
-            _run([uv, "build", "--quiet", "--wheel", "--out-dir", str(work / "wheel"), str(project)])
+            # By way of the source distribution: a wheel made of the folder would hold what an earlier build left there.
+            _run([uv, "build", "--quiet", "--out-dir", str(work / "wheel"), str(project)])
             (wheel,) = (work / "wheel").glob("*.whl")
             progress("installing it with its locked dependencies into a relocatable environment")
             environment = _make_environment(uv, wheel, locked, work)
