@@ -1,6 +1,7 @@
 """All the services of an environment that spans machines, as processes of this one: Spark, Cassandra and PostgreSQL."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -66,9 +67,11 @@ class LocalCluster:
         Raises:
             PlatformError: a process does not end.
         """
-        self.spark.stop()
-        self.cassandra.stop()
-        self.postgresql.stop()
+        # Where one fails, the others are stopped all the same.
+        with ExitStack() as stack:
+            stack.callback(self.postgresql.stop)
+            stack.callback(self.cassandra.stop)
+            stack.callback(self.spark.stop)
         return self.status()
 
     def reset(self) -> ClusterStatus:
@@ -77,9 +80,10 @@ class LocalCluster:
         Raises:
             PlatformError: a process does not end, or files cannot be deleted.
         """
-        self.spark.reset()
-        self.cassandra.reset()
-        self.postgresql.reset()
+        with ExitStack() as stack:
+            stack.callback(self.postgresql.reset)
+            stack.callback(self.cassandra.reset)
+            stack.callback(self.spark.reset)
         return self.status()
 
 

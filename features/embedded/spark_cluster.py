@@ -117,8 +117,8 @@ class SparkCluster:
         self.stop()
         if self.state_dir.is_dir():
             with self._control():
-                for folder in self.state_dir.glob("work*"):
-                    shutil.rmtree(folder)
+                if self._work.exists():
+                    shutil.rmtree(self._work)
                 self._record.unlink(missing_ok=True)
         return self.status()
 
@@ -131,8 +131,8 @@ class SparkCluster:
         url = self._wait_for(started[0], _MASTER_READY)
         content["url"] = url
         for number in range(1, self.workers + 1):
-            work = self.state_dir / f"work{number}"
-            words = ["--cores", str(self.cores), "--memory", f"{self.memory_mb}m", "--work-dir", str(work), url]
+            work = str(self._work / str(number))
+            words = ["--cores", str(self.cores), "--memory", f"{self.memory_mb}m", "--work-dir", work, url]
             started.append(self._start(f"worker{number}", "worker.Worker", words))
             write_record(self._record, content, started)
         for worker in started[1:]:
@@ -173,6 +173,11 @@ class SparkCluster:
                 raise PlatformError(f"port {self.port} of Spark's master is taken by {who}; stop it, or set another")
             return self.port
         return last if last and ports.is_free(HOST, last) else ports.choose_free(HOST)
+
+    @property
+    def _work(self) -> Path:
+        """What applications leave: logs, and files that were brought to executors."""
+        return self.state_dir / "work"
 
     def _log(self, name: str) -> Path:
         return self.state_dir / f"{name}.log"

@@ -49,6 +49,7 @@ def last_payment(payments):
 LAST = FeatureView(
     name="last_payment", entities=[CUSTOMER], sources=[PAYMENTS], transform=last_payment, lookback=None,
     features=[Feature("amount", DType.FLOAT64), Feature("place", DType.STRING)], schedule="@daily",
+    delay=timedelta(minutes=30),
     description="the last payment, and where its executor found this package", owner="team@example.com")
 """
 
