@@ -110,8 +110,8 @@ class PostgresqlServer:
             content, _ = read_record(self._record)
             require_space(self.state_dir, "PostgreSQL", "keep its folder on another disk")
             owner = pwd.getpwnam(_UNPRIVILEGED) if os.geteuid() == 0 else None
-            home = self._home(content, owner)
             port = self._choose_port(int(content.get("port", 0)))
+            home = self._home(content, owner)
             write_record(self._record, {"port": port, "home": str(home)}, ())
             server = _reachable_server(home, owner)
             progress(f"starting PostgreSQL on {HOST}:{port}")
