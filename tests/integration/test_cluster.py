@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from deltalake import DeltaTable
@@ -19,7 +21,7 @@ from features.embedded.local_cluster import LocalCluster, local_cluster
 from features.embedded.packing import pack
 from features.embedded.spark_conf import install_spark_conf, link_spark_home
 from features.store import FeatureStore
-from tests.builders import write_payments
+from tests.builders import UTC_MICROS, at, write_payments
 
 pytestmark = [
     pytest.mark.spark,
@@ -70,6 +72,8 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     (tmp_path / "team_views").mkdir()
     (tmp_path / "team_views/__init__.py").write_text(_VIEWS, encoding="utf-8")
     write_payments(tmp_path / "source", [("a", "2024-01-01 10:00", 1.0), ("b", "2024-01-01 11:00", 5.0)])
+    spine = {"customer": ["a"], "event_timestamp": pa.array([at("2024-01-03")], UTC_MICROS)}
+    pq.write_table(pa.table(spine), tmp_path / "spine.parquet")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     # The workers' Python knows nothing of this project.
@@ -107,10 +111,11 @@ def test_an_interval_is_built_and_loaded_by_executors_that_were_brought_their_py
     with FeatureStore(settings) as store:
         store.apply()
         submit = [str(Path(sys.prefix, "bin/spark-submit")), "--master", str(started.spark.url), *made.options]
-        job = ["--py-files", "team_views.zip", str(ROOT / "jobs/materialize.py"), "--view", "last_payment"]
+        submit += ["--py-files", "team_views.zip"]
         span = ["--start", "2024-01-01T00:00:00Z", "--end", "2024-01-02T00:00:00Z", "--env", "cluster"]
-        done = subprocess.run([*submit, *job, *span], capture_output=True, text=True, check=False, timeout=300)
-        assert done.returncode == 0, done.stdout + done.stderr
+        _run(*submit, str(ROOT / "jobs/materialize.py"), "--view", "last_payment", *span)
+        asked = ["--name", "payments", "--features", "last_payment:amount", "--spine", "spine.parquet"]
+        _run(*submit, str(ROOT / "jobs/training_set.py"), *asked, "--env", "cluster")
         (view,) = store.registry.views()
         assert [entry.built for entry in store.registry.ledger(view)] == [True]
         rows = DeltaTable(str(tmp_path / settings.warehouse / view.log_path)).to_pyarrow_table().to_pylist()
@@ -119,15 +124,23 @@ def test_an_interval_is_built_and_loaded_by_executors_that_were_brought_their_py
             entity_rows=[{"customer": "a"}, {"customer": "b"}],
             now="2024-01-03T00:00Z",
         )
+        saved = store.registry.manifest("payments")
     assert {row["customer"]: row["amount"] for row in rows} == {"a": 1.0, "b": 5.0}
     assert all("/environment/lib/" in row["place"] for row in rows), rows
     assert online.to_dict()["amount"] == [1.0, 5.0]
+    # Written by tasks, not into the working folders of executors.
+    assert pq.read_table(saved.content["path"])["amount"].to_pylist() == [1.0]
 
     stopped = cluster.stop()
     assert not stopped.running
     assert not stopped.spark.pids
     assert [pid for pid in pids if Path("/proc", str(pid)).exists() and not _is_zombie(pid)] == []
     assert _working_below(tmp_path) == []
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _pids(cluster: LocalCluster) -> list[int]:
