@@ -110,7 +110,7 @@ def stop(settings: Settings, *, clean: bool = False) -> None:
     if settings.online.embedded:
         stop_embedded()
     print("Airflow and Cassandra are stopped")
-    if stop_default_cluster():
+    if stop_default_cluster(delete=clean):
         print("Spark and PostgreSQL are stopped")
     if clean and STATE.exists():
         shutil.rmtree(STATE)

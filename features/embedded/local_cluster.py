@@ -121,8 +121,11 @@ def local_cluster(settings: Settings, *, folder: Path = DEFAULT_FOLDER) -> Local
     )
 
 
-def stop_default_cluster() -> bool:
-    """Stops Spark and PostgreSQL in the default folder, whatever conf says now; whether they ran. Data stays.
+def stop_default_cluster(*, delete: bool = False) -> bool:
+    """Stops Spark and PostgreSQL in the default folder, whatever conf says now; whether they ran.
+
+    Args:
+        delete: what they hold, too, which may lie elsewhere.
 
     Raises:
         PlatformError: a process does not end.
@@ -130,6 +133,10 @@ def stop_default_cluster() -> bool:
     spark = SparkCluster(state_dir=DEFAULT_FOLDER / "spark")
     server = PostgresqlServer(state_dir=DEFAULT_FOLDER / "postgresql")
     ran = bool(spark.status().pids) or server.status().running
-    spark.stop()
-    server.stop()
+    if delete:
+        spark.reset()
+        server.reset()
+    else:
+        spark.stop()
+        server.stop()
     return ran

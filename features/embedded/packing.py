@@ -15,7 +15,7 @@ from features.errors import PlatformError, UsageError
 REQUIREMENTS = Path("requirements/jobs.txt")
 # Spark puts its own Python side on the path of its workers, in just its version.
 _OF_SPARK = ("pyspark", "py4j")
-# Higher levels take several times as long, and save a tenth.
+# The fastest: most of what it holds are native libraries.
 _COMPRESSION = 1
 
 
