@@ -11,7 +11,7 @@ export GX_ANALYTICS_ENABLED := false
 WORKERS ?= 2
 DAYS ?= 31
 
-.PHONY: help setup demo test lint bench soak stop clean lock
+.PHONY: help setup demo test lint bench soak cluster package stop clean lock
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,8 +28,8 @@ $(STAMP): requirements/dev.txt requirements/uv.txt setup.cfg $(wildcard features
 	$(BIN)/python -m features.embedded
 	@touch $@
 
-demo: setup  ## run the whole platform on real flights data
-	$(BIN)/python -m features.demo
+demo: setup  ## run the whole platform on real flights data; ENV=cluster: on what `make cluster` starts
+	$(if $(ENV),FEATURES_ENV=$(ENV)) $(BIN)/python -m features.demo
 
 test: setup lint  ## lint, types, layers, and every test, with real Spark, Delta, Cassandra, Airflow and PostgreSQL
 	$(BIN)/coverage erase
@@ -49,15 +49,23 @@ bench: setup  ## every performance figure, against peers in the same run
 soak: setup  ## a month of flights by a real `airflow standalone`, amid kills and a refused interval; DAYS=31
 	$(BIN)/python -m tests.soak --days $(DAYS)
 
-stop:  ## stop what runs on this machine for this checkout: Cassandra and Airflow
+cluster: setup  ## start a Spark master and two workers, three Cassandra nodes and PostgreSQL on this machine
+	$(BIN)/features cluster start --env cluster
+
+package: setup  ## the wheel, and an environment that travels with spark-submit, in dist/
+	$(BIN)/features package --out dist
+
+stop:  ## stop what runs on this machine for this checkout: Cassandra, Airflow, the cluster
 	@if test -x $(BIN)/python; then $(BIN)/python -m features.demo --stop; fi
 
 clean: stop  ## remove all state: data, logs, registry, Cassandra's and Airflow's; the environment stays
+	@if test -x $(BIN)/features -a -d .state/cluster; then $(BIN)/features cluster reset --env cluster; fi
 	rm -rf .state .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 lock: setup  ## bring requirements/ up to setup.cfg
 	$(BIN)/uv pip compile requirements/uv.in $(LOCK) -o requirements/uv.txt
 	$(BIN)/uv pip compile setup.cfg --extra serving --extra postgres $(LOCK) -o requirements/serving.txt
+	$(BIN)/uv pip compile setup.cfg --extra spark --extra postgres $(LOCK) -o requirements/jobs.txt
 	$(BIN)/uv pip compile setup.cfg --all-extras $(LOCK) -o requirements/dev.txt
 
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \

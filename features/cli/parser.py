@@ -6,12 +6,14 @@ from features.cli import (
     backup,
     batch,
     cassandra,
+    cluster,
     data_docs,
     definitions,
     doctor,
     erase,
     maintain,
     online,
+    package,
     parity,
     quality,
     quarantine,
@@ -54,4 +56,6 @@ def build_parser() -> Parser:
     trial.add_verbs(verbs)
     backup.add_verbs(verbs)
     cassandra.add_verbs(verbs)
+    cluster.add_verbs(verbs)
+    package.add_verbs(verbs)
     return parser

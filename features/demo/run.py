@@ -17,11 +17,12 @@ from features.demo.model import Scores, read_set, score
 from features.demo.progress import Progress, tell
 from features.demo.reading import choose_rows, read_back
 from features.demo.report import describe_scores, describe_values, summarize
-from features.demo.runs import backfill_missing, local_airflow, run_dags, scheduled_views
+from features.demo.runs import airflow_home, airflow_homes, backfill_missing, local_airflow, run_dags, scheduled_views
 from features.demo.sets import SERVICE, SETS, extract_sets, saved_set
 from features.demo.spine import read_flights, spine_of, write_spine
 from features.demo.transactions import land_transactions
-from features.embedded.serving import embedded_node, stop_embedded
+from features.embedded.local_cluster import stop_default_cluster
+from features.embedded.serving import embedded_cassandra, stop_embedded
 from features.errors import ConfigError, FeatureStoreError, OnlineStoreError
 from features.store import FeatureStore
 
@@ -80,7 +81,8 @@ def run(settings: Settings) -> None:
             if not backfilled:
                 tell("every interval is built already")
         with progress.step(f"Airflow: {_days(span.start, span.end)}, each run one spark-submit"):
-            runs = run_dags(scheduled_views(store), span.start, span.end, tell)
+            airflow = local_airflow(airflow_home(settings))
+            runs = run_dags(airflow, scheduled_views(store), span.start, span.end, tell)
             _catch_up(store, span)
         with progress.step("Extracting two training sets by spark-submit: as known, and leaky"):
             _write_spine(store, span)
@@ -102,11 +104,14 @@ def span_of(settings: Settings) -> Span:
 
 
 def stop(settings: Settings, *, clean: bool = False) -> None:
-    """Stops Airflow and the embedded Cassandra; with clean, removes .state."""
-    local_airflow().stop()
+    """Stops Airflow, the embedded Cassandra and a cluster of this machine; with clean, removes .state."""
+    for home in airflow_homes():
+        local_airflow(home).stop()
     if settings.online.embedded:
         stop_embedded()
     print("Airflow and Cassandra are stopped")
+    if stop_default_cluster(delete=clean):
+        print("Spark and PostgreSQL are stopped")
     if clean and STATE.exists():
         shutil.rmtree(STATE)
         print(f"{STATE}/ is removed")
@@ -126,7 +131,7 @@ def _land(span: Span) -> None:
 
 def _start_cassandra(settings: Settings) -> None:
     if settings.online.embedded:
-        embedded_node(settings).start(tell)
+        embedded_cassandra(settings).start(tell)
     else:
         tell(f"conf names a cluster: {', '.join(settings.online.hosts)}")
 
@@ -197,5 +202,7 @@ def _read_back(store: FeatureStore, span: Span) -> None:
 def _running(settings: Settings) -> list[str]:
     if not settings.online.embedded:
         return []
-    status = embedded_node(settings).status()
-    return [f"Cassandra keeps running on {status.host}:{status.port} (pid {status.pid}); Airflow does not."]
+    found = embedded_cassandra(settings).status()
+    nodes = found if isinstance(found, tuple) else (found,)
+    where = ", ".join(f"{node.host}:{node.port} (pid {node.pid})" for node in nodes)
+    return [f"Cassandra keeps running on {where}; Airflow does not."]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from features.config import Settings
 from features.core.applied import AppliedView
 from features.core.schedule import Interval, cover
 from features.demo.progress import Tell
@@ -12,7 +13,7 @@ from features.demo.spark import spark_store
 from features.orchestration.local_airflow import LocalAirflow
 from features.store import FeatureStore
 
-AIRFLOW_HOME = Path(".state/airflow")
+_AIRFLOW = Path(".state/airflow")
 _TIMEOUT_SECONDS = 1800.0
 
 
@@ -24,9 +25,19 @@ class DagRuns:
     started: int
 
 
-def local_airflow() -> LocalAirflow:
+def airflow_home(settings: Settings) -> Path:
+    """The folder of the demo's Airflow: one for each environment, since their DAGs have the same names."""
+    return _AIRFLOW if settings.env == "local" else _AIRFLOW.with_name(f"airflow-{settings.env}")
+
+
+def airflow_homes() -> tuple[Path, ...]:
+    """Those that there are."""
+    return tuple(sorted(_AIRFLOW.parent.glob(f"{_AIRFLOW.name}*")))
+
+
+def local_airflow(home: Path) -> LocalAirflow:
     """The demo's Airflow, running or not."""
-    return LocalAirflow(home=AIRFLOW_HOME, dags=Path("dags"), parallelism=2)
+    return LocalAirflow(home=home, dags=Path("dags"), parallelism=2)
 
 
 def scheduled_views(store: FeatureStore) -> tuple[AppliedView, ...]:
@@ -58,7 +69,9 @@ def backfill_missing(store: FeatureStore, start: datetime, end: datetime, tell: 
     return sum(missing.values())
 
 
-def run_dags(views: Sequence[AppliedView], start: datetime, end: datetime, tell: Tell) -> DagRuns:
+def run_dags(
+    airflow: LocalAirflow, views: Sequence[AppliedView], start: datetime, end: datetime, tell: Tell
+) -> DagRuns:
     """Lets Airflow run each view's intervals of [start, end), and stops it, whatever happens.
 
     Raises:
@@ -66,7 +79,6 @@ def run_dags(views: Sequence[AppliedView], start: datetime, end: datetime, tell:
         PlatformError: Airflow does not start, or does not finish in half an hour.
     """
     expected = {view.name: len(cover(view.schedule, start, end)) for view in views}
-    airflow = local_airflow()
     done = {
         name: sum(run.state == "success" for run in runs) for name, runs in airflow.run_states(list(expected)).items()
     }

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from features.errors import StorageError
@@ -32,6 +33,11 @@ def native_uri(path: str) -> str:
     if not separator:
         return path
     return f"{_SCHEMES.get(scheme, scheme)}://{rest}"
+
+
+def anywhere(path: str) -> str:
+    """The path as every process of the machine finds it: tasks may have working folders of their own. A URI stays."""
+    return path if "://" in path else str(Path(path).absolute())
 
 
 def open_filesystem(path: str) -> "tuple[FileSystem, str]":

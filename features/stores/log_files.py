@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from features.errors import StorageError
-from features.stores.filesystems import OpenFolder, is_native, native_uri
+from features.stores.filesystems import OpenFolder, anywhere, is_native, native_uri
 from features.stores.spark_errors import first_line
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def list_files(path: str, columns: Sequence[str], *, version: int | None = None)
     counts = actions["num_records"].to_pylist() if "num_records" in actions.column_names else [None] * len(actions)
     files = tuple(
         LogFile(
-            path=_absolute(native_uri(path), name),
+            path=_absolute(native_uri(anywhere(path)), name),
             size=size,
             rows=rows,
             # A file may lack statistics that others have.

@@ -12,7 +12,7 @@ from features.engine.as_of import Pin
 from features.engine.progress import progress
 from features.errors import DefinitionError, RegistryError, StorageError, UsageError
 from features.registry import Registry
-from features.stores.filesystems import open_filesystem
+from features.stores.filesystems import anywhere, open_filesystem
 from features.training.asked import Asked
 from features.training.manifest import (
     CONTENT_VERSION,
@@ -98,7 +98,7 @@ class Saver:
         registry = self.registry.identity()
         remove_leftovers(saves, registry=registry, is_saved=lambda left: bool(self.registry.find_manifests([left])))
         folder = f"{saves}/{uuid4().hex}"
-        sink = RowSink(schema=schema, spine_width=len(rows.spine_columns), folder=folder, splits=splits)
+        sink = RowSink(schema=schema, spine_width=len(rows.spine_columns), folder=anywhere(folder), splits=splits)
         with marked(folder, registry=registry):
             with _removed_on_failure(folder):
                 with progress(rows.spark, f"saving {name}"):

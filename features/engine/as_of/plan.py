@@ -14,6 +14,7 @@ from features.engine.as_of.spark_join import as_of_join
 from features.engine.as_of.survey import Survey
 from features.engine.as_of.task import JoinTask, LogToRead
 from features.errors import UsageError
+from features.stores.filesystems import anywhere
 from features.stores.log_files import LogFile, LogFiles
 from features.stores.log_state import CREATED, EVENT, SEQ
 
@@ -206,7 +207,7 @@ def _to_read(request: AsOf, files: Sequence[LogFile], survey: Survey) -> LogToRe
     view = pin.selection.view
     log = LogToRead(
         reference=view.reference,
-        table=pin.log.path,
+        table=anywhere(pin.log.path),
         version=0 if pin.snapshot is None else pin.snapshot.version,
         files=(),
         position=pin.position,

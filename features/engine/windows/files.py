@@ -16,7 +16,7 @@ from features.core.sources import BatchSource
 from features.core.times import duration_micros, from_micros, to_micros
 from features.engine.windows.plan import WindowPlan
 from features.errors import StorageError
-from features.stores.filesystems import OpenFolder, is_native
+from features.stores.filesystems import OpenFolder, anywhere, is_native
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,7 +95,7 @@ def find_event_files(
     if len(fields) > 1 and not plan.ticks:
         since = min([first, *(group.events[0] for group in groups_since(first))]) - reach
     return EventFiles(
-        root=source.path,
+        root=folder.path,
         groups=tuple((group.path, group.number) for group in groups_since(since)),
         event=source.timestamp_field,
         created=source.created_timestamp_field,
@@ -106,7 +106,7 @@ def find_event_files(
 
 def _open(source: BatchSource) -> OpenFolder:
     try:
-        return OpenFolder.open(source.path)
+        return OpenFolder.open(anywhere(source.path))
     except StorageError as exc:
         raise ObstacleError(str(exc)) from exc
 
@@ -118,7 +118,7 @@ def _list_files(source: BatchSource, folder: OpenFolder) -> Iterator[tuple[str, 
     filesystem, base = folder.filesystem, folder.inner
     try:
         if filesystem.get_file_info(base).type == FileType.File:
-            yield source.path, None
+            yield folder.path, None
             return
         listed = filesystem.get_file_info(FileSelector(base, recursive=True))
     except OSError as exc:
@@ -133,7 +133,7 @@ def _list_files(source: BatchSource, folder: OpenFolder) -> Iterator[tuple[str, 
         if not all("=" in folder for folder in folders):
             continue
         found = True
-        yield f"{source.path.rstrip('/')}/{below}", _day_of(folders, source.partition_field)
+        yield f"{folder.path}/{below}", _day_of(folders, source.partition_field)
     if not found:
         raise ObstacleError(f"{source.path} holds no files")
 

@@ -7,6 +7,7 @@ import pytest
 
 from features.config import AirflowSettings, Settings
 from features.demo.run import main, span_of
+from features.demo.runs import airflow_home, airflow_homes
 from features.errors import ConfigError
 from tests.builders import at
 
@@ -39,3 +40,12 @@ def test_clean_removes_the_state_of_a_demo_that_never_ran(in_tmp: Path, capsys: 
     assert main(["--clean"]) == 0
     assert not (in_tmp / ".state").exists()
     assert "removed" in capsys.readouterr().out
+
+
+def test_each_environment_has_an_airflow_of_its_own_and_stop_knows_all(in_tmp: Path) -> None:
+    homes = [airflow_home(Settings(env=env)) for env in ("cluster", "local")]
+    assert homes == [Path(".state/airflow-cluster"), Path(".state/airflow")]
+    assert airflow_homes() == ()
+    for home in homes:
+        home.mkdir(parents=True)
+    assert set(airflow_homes()) == set(homes)

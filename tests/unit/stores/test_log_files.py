@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
 from deltalake import ColumnProperties, WriterProperties, write_deltalake
 
 from features.stores.log_files import list_files
@@ -18,3 +20,13 @@ def test_a_file_without_statistics_has_no_bounds_and_may_hold_anything(tmp_path:
 
     assert sorted(file.bounds.get("key", ()) for file in files) == [(), (1, 2)]
     assert sorted(file.may_hold("key", low=8) for file in files) == [False, True]
+
+
+def test_tasks_that_work_elsewhere_find_the_files_of_a_relative_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_deltalake("log", pa.table({"key": ["a"]}))
+    (file,) = list_files("log", ["key"]).files
+    assert Path(file.path).is_absolute()
+    assert pq.read_table(file.path)["key"].to_pylist() == ["a"]

@@ -225,3 +225,13 @@ def test_times_travel_as_whole_numbers(tmp_path: Path) -> None:
     moved = unpack(iter([batch]))
     assert moved is not None
     assert [moved[name].to_pylist() for name in TIMES] == [[BASE_US], [BASE_US + 5_000]]
+
+
+def test_tasks_that_work_elsewhere_find_the_files_of_a_relative_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_events(tmp_path / "landing", [Event(("a", "b"), BASE_US, BASE_US, 1.0)])
+    monkeypatch.chdir(tmp_path)
+    found = find_event_files(source(Path("landing")), plan(), day(0), day(1), window=LONGEST)
+    monkeypatch.chdir("/")
+    assert len(computed(found, plan(), tasks=1, buckets=1)) == 1
