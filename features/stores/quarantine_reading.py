@@ -89,7 +89,14 @@ class QuarantineTable:
                 return pa.table({name: pa.nulls(0) for name in wanted})
             dataset = table.to_pyarrow_dataset()
             held = [name for name in wanted if name in dataset.schema.names]
-            found = dataset.to_table(columns=held, filter=self._filter(chosen))
+            asked = dict.fromkeys(name for key in chosen.keys or () for name in key)
+            batches = dataset.to_batches(columns=[*dict.fromkeys((*held, *asked))], filter=self._inside(chosen))
+            # Keys are judged on rows: what Delta's statistics say of some types, deltalake takes for something else.
+            keyed = self._keyed(chosen)
+            empty = pa.schema([dataset.schema.field(name) for name in held]).empty_table()
+            found = pa.concat_tables(
+                [empty, *(pa.Table.from_batches([batch]).filter(keyed).select(held) for batch in batches)]
+            )
         except (DeltaError, pa.ArrowException, OSError) as exc:
             raise StorageError(f"cannot read the quarantine at {self.path}: {first_line(exc)}") from exc
         for name in wanted:
@@ -103,7 +110,7 @@ class QuarantineTable:
         own = (*self.view.join_keys, EVENT, CREATED, AVAILABLE, INTERVAL, RUN_ID, *MARKS, REASONS)
         return (*own, *(f.name for f in self.view.features))
 
-    def _filter(self, chosen: Chosen) -> "pc.Expression":
+    def _inside(self, chosen: Chosen) -> "pc.Expression":
         import pyarrow.compute as pc
 
         kept = pc.scalar(True)
@@ -113,15 +120,20 @@ class QuarantineTable:
             kept = kept & (pc.field(INTERVAL) <= arrow_scalar("end", chosen.end, DType.TIMESTAMP))
         if chosen.ends is not None:
             kept = kept & pc.field(INTERVAL).isin(to_arrow(chosen.ends, DType.TIMESTAMP))
-        if chosen.keys is not None:
-            any_key = pc.scalar(False)
-            for key in chosen.keys:
-                this_key = pc.scalar(True)
-                for name, value in key.items():
-                    this_key = this_key & (pc.field(name) == arrow_scalar(name, value, self.view.join_keys[name]))
-                any_key = any_key | this_key
-            kept = kept & any_key
         return kept
+
+    def _keyed(self, chosen: Chosen) -> "pc.Expression":
+        import pyarrow.compute as pc
+
+        if chosen.keys is None:
+            return pc.scalar(True)
+        any_key = pc.scalar(False)
+        for key in chosen.keys:
+            this_key = pc.scalar(True)
+            for name, value in key.items():
+                this_key = this_key & (pc.field(name) == arrow_scalar(name, value, self.view.join_keys[name]))
+            any_key = any_key | this_key
+        return any_key
 
     def _open(self) -> "DeltaTable | None":
         from deltalake import DeltaTable
