@@ -434,10 +434,11 @@ def test_columns_are_those_of_the_files_that_an_interval_reads(workshop: Worksho
 def test_files_that_vanish_while_they_are_read_are_told(workshop: Workshop, tmp_path: Path) -> None:
     path = tmp_path / "payments"
     write_payments(path, [("a", f"{DAY1} 10:00", 1.0)])
+    folder = str(path)
 
     def removes(payments: Any) -> Any:
-        for file in path.iterdir():
-            file.unlink()
+        for file in os.listdir(folder):
+            os.unlink(os.path.join(folder, file))
         return payments.withColumnRenamed("paid_at", "event_timestamp")
 
     view = make_view(sources=[payments_source(path)], transform=removes)
