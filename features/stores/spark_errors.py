@@ -36,7 +36,8 @@ def first_line(exc: BaseException) -> str:
 
 def _root_cause(exc: BaseException) -> str:
     """What the JVM's first cause says; empty where there is none."""
-    thrown = getattr(exc, "_origin", None)
+    # Of what PySpark has words for, and of what it has none for.
+    thrown = getattr(exc, "_origin", None) or getattr(exc, "java_exception", None)
     if thrown is None:
         return ""
     while (cause := thrown.getCause()) is not None:
