@@ -39,23 +39,24 @@ class Stages:
 
 
 @contextmanager
-def rows_read(spark: "SparkSession") -> Iterator[Callable[[], int | None]]:
-    """A count of the rows that this thread's Spark jobs read from files inside the block; to be asked for after it.
+def rows_read(spark: "SparkSession") -> Iterator[Callable[..., int | None]]:
+    """A count of the rows that this thread's Spark jobs read inside the block; to be asked for after it.
 
-    It is of Spark's own statistics, and costs no pass. None: Spark read none, as where tasks read files by themselves.
+    It is of Spark's own statistics, and costs no pass. `less`: how many of them came of a cache. None: Spark read no
+    others, as where tasks read files by themselves.
     """
     context = spark.sparkContext
     group = f"features-{uuid4().hex}"
     before = context.getLocalProperty(_GROUP), context.getLocalProperty(_DESCRIPTION)
     context.setJobGroup(group, before[1] or "")
     try:
-        yield lambda: _count(context, group)
+        yield lambda less=0: _count(context, group, less)
     finally:
         for name, value in zip((_GROUP, _DESCRIPTION), before, strict=True):
             context.setLocalProperty(name, value)  # type: ignore[arg-type]  # None: as if never set
 
 
-def _count(context: "SparkContext", group: str) -> int | None:
+def _count(context: "SparkContext", group: str, less: int) -> int | None:
     jvm = context._jsc.sc()  # PySpark has no words for the statistics of stages
     tracker = context.statusTracker()
     try:
@@ -67,4 +68,4 @@ def _count(context: "SparkContext", group: str) -> int | None:
     except spark_errors():
         # A count is told where it is known: one that is not must not fail a run.
         return None
-    return int(rows) or None
+    return int(rows) - less if rows > less else None

@@ -157,7 +157,8 @@ class _Run:
         with persisted(computed.rows) as rows:
             with rows_read(self.builder.spark) as rows_in:
                 count = check_rows(rows, self.applied, name)
-            stages.tell("transformed", rows_in=rows_in(), rows=count, start=start, end=end)
+            # What is read of the cached rows is in Spark's count, too.
+            stages.tell("transformed", rows_in=rows_in(less=count), rows=count, start=start, end=end)
             span = find_span(self.builder.registry, self.applied, self.intervals, computed.newest)
             verdict = judge(rows.drop("_copies", "_alike"), self.applied, span)
             self._record_verdict(verdict)

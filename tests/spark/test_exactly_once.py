@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from features.embedded.cassandra import CassandraNode
 
-pytestmark = [pytest.mark.spark, pytest.mark.integration]
+# Some twenty runs, each killed, repeated and compared.
+pytestmark = [pytest.mark.spark, pytest.mark.integration, pytest.mark.timeout(1200)]
 
 MOMENT = at("2024-01-01")
 KEYS = ("a", "b", "c", "d", "e", "f")
