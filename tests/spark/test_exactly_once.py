@@ -122,21 +122,13 @@ class Sites:
                 store.load("last_payment")
         return site
 
-    def drop_all(self) -> None:
-        """Drop what was made in Cassandra."""
-        for site in self._made:
-            with site.open() as store:
-                store.online.drop(store.registry.view("last_payment"))
-
 
 @pytest.fixture
 def sites(
     spark: "SparkSession", cassandra_node: "CassandraNode", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Sites]:
     monkeypatch.syspath_prepend(str(tmp_path))
-    made = Sites(tmp_path, spark, cassandra_node.status().port)
-    yield made
-    made.drop_all()
+    yield Sites(tmp_path, spark, cassandra_node.status().port)
     sys.modules.pop("killed_views", None)
 
 
