@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# On a busy machine; alone it takes two minutes.
+# Five days of two views, with kills: as slow as the machine is.
 pytestmark = [pytest.mark.spark, pytest.mark.integration, pytest.mark.timeout(1200)]
 
 
