@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # Five days of two views, with kills: as slow as the machine is.
-pytestmark = [pytest.mark.spark, pytest.mark.integration, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.spark, pytest.mark.integration, pytest.mark.timeout(2400)]
 
 
 def test_days_with_kills_and_a_refused_interval_end_as_days_without(
