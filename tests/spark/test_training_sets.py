@@ -13,6 +13,7 @@ from deltalake import DeltaTable
 from features.engine.as_of import plan_join
 from features.engine.as_of.requests import AsOf
 from features.errors import NotFoundError, StorageError, UsageError
+from features.store import FeatureStore
 from features.training.content_hash import table_hash
 from features.training.splits import KeyHashSplit
 from tests.builders import at
@@ -207,8 +208,12 @@ def another_log(desk: Desk) -> None:
     """As many commits in the same place, of other values."""
     desk.log().rename(desk.log().with_name("gone"))
     desk.pay([("a", "2024-01-01 10:00", 7.0), ("a", "2024-01-02 09:00", 8.0)])
-    desk.store.build("last", DAYS[0], DAYS[1], now=at("2024-01-02"))
-    desk.store.build("last", DAYS[1], DAYS[2], now=at("2024-01-03"))
+    # A registry of its own: the one that knows the log builds nothing upon another.
+    other = desk.store.settings.model_copy(update={"registry": f"sqlite:///{desk.folder / 'other.db'}"})
+    with FeatureStore(other) as store:
+        store.apply()
+        store.build("last", DAYS[0], DAYS[1], now=at("2024-01-02"))
+        store.build("last", DAYS[1], DAYS[2], now=at("2024-01-03"))
 
 
 def test_a_set_of_a_definition_that_is_gone_cannot_be_rebuilt(desk: Desk) -> None:
