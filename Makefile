@@ -53,7 +53,7 @@ cluster: setup  ## start a Spark master and two workers, three Cassandra nodes a
 	$(BIN)/features cluster start --env cluster
 
 package: setup  ## the wheel, and an environment that travels with spark-submit, in dist/
-	$(BIN)/features package --out dist
+	$(BIN)/features package --output dist
 
 stop:  ## stop what runs on this machine for this checkout: Cassandra, Airflow, the cluster
 	@if test -x $(BIN)/python; then $(BIN)/python -m features.demo --stop; fi

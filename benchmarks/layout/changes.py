@@ -9,7 +9,8 @@ from benchmarks.layout.shape import DAY, FIRST_DAY, LAYOUTS, Shape, day_start, o
 from benchmarks.places import remove
 from features.materialization.build import Builder
 from features.store import FeatureStore
-from features.stores.delta import ROW_GROUP_SETTING, FeatureLog
+from features.stores.delta import FeatureLog
+from features.stores.log_state import ROW_GROUP_SETTING
 
 
 def copy(history: Path, work: str) -> Path:

@@ -51,10 +51,11 @@ def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
     parser.add_argument("--now", metavar="TIME", help="when the release counts as started (default: the present)")
 
     about = "Remove withheld rows for good, save released ones. A run that computes them again withholds them again."
-    parser = add_verb(own, "drop", drop, about=about, example=f"features quarantine drop weather {_RANGE}")
+    parser = add_verb(own, "drop", drop, about=about, example=f"features quarantine drop weather {_RANGE} --yes")
     parser.add_argument("view", metavar="VIEW", help="a view's name, or name@version")
     add_range(parser)
     _add_keys(parser)
+    parser.add_argument("--yes", action="store_true", help="remove them; without, only tell how many there are")
 
 
 def list_intervals(args: Namespace) -> Answer:
@@ -88,9 +89,10 @@ def drop(args: Namespace) -> Answer:
     """Remove withheld rows."""
     with open_store(args) as store:
         keys = _keys(args.key, store.registry.view(args.view))
-        rows = store.drop_quarantined(args.view, args.start, args.end, keys=keys)
-    text = f"{args.view}: {rows} withheld rows removed" if rows else f"{args.view}: nothing to remove"
-    return Answer(text=text, data={"view": args.view, "rows": rows})
+        rows = store.drop_quarantined(args.view, args.start, args.end, keys=keys, dry_run=not args.yes)
+    told = "withheld rows removed" if args.yes else "withheld rows would go for good; with --yes they do"
+    text = f"{args.view}: {rows} {told}" if rows else f"{args.view}: nothing to remove"
+    return Answer(text=text, data={"view": args.view, "rows": rows, "dropped": args.yes})
 
 
 def tell_intervals(found: "Sequence[QuarantinedInterval]") -> str:

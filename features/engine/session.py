@@ -10,7 +10,8 @@ from features.config import SparkSettings
 from features.embedded.jars import install_delta_jars, install_jdbc_jars
 from features.embedded.spark_conf import JVM_OPTIONS
 from features.errors import PlatformError
-from features.stores.delta import ROW_GROUP_SETTING, ROWS_PER_GROUP
+from features.stores.delta import ROWS_PER_GROUP
+from features.stores.log_state import ROW_GROUP_SETTING
 from features.stores.spark_errors import first_line
 
 if TYPE_CHECKING:

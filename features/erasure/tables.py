@@ -13,7 +13,8 @@ from features.core.arrow_types import to_python
 from features.erasure.request import ErasureRequest
 from features.erasure.results import ErasedTable
 from features.errors import OnlineStoreError, StorageError
-from features.materialization.ledger import Told, reconcile, record_commit
+from features.materialization.ledger import Told, finish_with, reconcile
+from features.materialization.publishing import ATTEMPTS
 from features.registry import Registry
 from features.stores.base import OnlineStore, Read, rows_of
 from features.stores.delta import FeatureLog
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Each lost race means that a build or a compaction has committed; so many in a row is a fault.
-_ATTEMPTS = 5
 # Keys that are read back online.
 _READ_BACK = 1_000
 
@@ -68,7 +67,7 @@ class TableEraser:
         log = self._log(view)
         keys = request.typed(view.join_keys)
         reconcile(self.registry, log, view)
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             snapshot = log.snapshot()
             if snapshot is None:
                 return 0
@@ -80,7 +79,7 @@ class TableEraser:
                 return commit.position
             logger.warning("a build committed first: erasing again", extra={"view": view.reference})
         raise StorageError(
-            f"builds of {view.reference} committed first, {_ATTEMPTS} times in a row; when none runs, "
+            f"builds of {view.reference} committed first, {ATTEMPTS} times in a row; when none runs, "
             f"run `features erase --resume {erasure_id}`"
         )
 
@@ -98,15 +97,7 @@ class TableEraser:
         if commit is None:
             self.registry.finish_run(run_id, status="unchanged")
             return None
-        record_commit(self.registry, view, commit)
-        self.registry.finish_run(
-            run_id,
-            status="built",
-            position=commit.position,
-            delta_version=commit.version,
-            committed_at=commit.committed_at,
-            counts={"erased": count},
-        )
+        finish_with(self.registry, view, commit, counts={"erased": count})
         logger.info("erased from the log", extra={"view": view.reference, "rows": count, "position": commit.position})
         return commit
 
@@ -119,7 +110,7 @@ class TableEraser:
 
         Raises: StorageError: the table cannot be written, or builds kept writing it.
         """
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             rows = self._quarantine(view, request.typed(view.join_keys))
             if rows is None:
                 return 0

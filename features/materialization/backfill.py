@@ -15,7 +15,7 @@ from features.materialization.build import Builder
 from features.materialization.chunks import Chunk, ChunkWork
 from features.materialization.maintenance.expired import is_expired
 from features.materialization.results import BuildResult, ChunkResult
-from features.registry import Pace, Registry
+from features.registry import LedgerEntry, Pace, Registry
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +157,10 @@ class Backfill:
         return 1 if any(check.over for check in self.applied.checks) else self.parallel
 
     def _wanted(self, since: datetime) -> tuple[list[Interval], list[Interval]]:
-        """The intervals from `since` on that are to be built again, and those that never were."""
+        """The intervals from `since` on that are to be built again, and those that never were.
+
+        What is stale past the retention stays as it is: a rerun has nothing to compare with.
+        """
         known = {e.interval: e for e in self.registry.ledger(self.applied, since=since, until=self.end)}
         reruns, firsts = [], []
         for interval in cover(self.applied.schedule, self.start, self.end):
@@ -166,9 +169,12 @@ class Backfill:
                 continue
             if entry is None or not entry.built:
                 firsts.append(interval)
-            elif self.every or entry.stale or entry.status not in ("built", "empty"):
+            elif self.every or entry.status not in ("built", "empty") or self._can_refresh(entry):
                 reruns.append(interval)
         return reruns, firsts
+
+    def _can_refresh(self, entry: LedgerEntry) -> bool:
+        return entry.stale and not is_expired(self.registry, self.applied, entry.interval)
 
     def _remaining(self, work: ChunkWork) -> list[Interval]:
         covered = [Interval(result.start, result.end) for result in work.results]

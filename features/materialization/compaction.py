@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from features.core.applied import AppliedView
 from features.errors import StorageError
-from features.materialization.ledger import Told, reconcile, record_commit
+from features.materialization.ledger import Told, finish_with, reconcile, record_commit
+from features.materialization.publishing import ATTEMPTS
 from features.materialization.results import CompactResult
 from features.registry import Registry
 from features.stores.delta import FeatureLog
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Each lost race means that a build of the same view has committed.
-_ATTEMPTS = 5
 _ROWS_PER_FILE = 1_000_000
 # Below this many files for each one that there could be, rewriting all of them does not pay.
 _WORTH_IT = 2
@@ -58,20 +57,12 @@ class Compactor:
         if commit is None:
             self.registry.finish_run(run_id, status="unchanged", counts=counts)
         else:
-            record_commit(self.registry, applied, commit)
-            self.registry.finish_run(
-                run_id,
-                status="built",
-                position=commit.position,
-                delta_version=commit.version,
-                committed_at=commit.committed_at,
-                counts=counts,
-            )
+            finish_with(self.registry, applied, commit, counts=counts)
         logger.info("compacted", extra={"view": applied.reference, **counts})
         return result
 
     def _compact(self, log: FeatureLog, applied: AppliedView, run_id: str) -> tuple[CompactResult, Commit | None]:
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             snapshot = log.snapshot()
             if snapshot is None:
                 return CompactResult(files_before=0, files_after=0, delta_version=None), None
@@ -101,7 +92,7 @@ class Compactor:
                 )
             logger.warning("a build committed first: compacting again", extra={"view": applied.reference})
         raise StorageError(
-            f"builds of {applied.reference} committed first, {_ATTEMPTS} times in a row; compact it when none runs"
+            f"builds of {applied.reference} committed first, {ATTEMPTS} times in a row; compact it when none runs"
         )
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from features.core.applied import AppliedView
 from features.core.schedule import Interval, iterate_intervals, next_tick, previous_tick
+from features.materialization.maintenance.expired import is_expired
 from features.registry import LedgerEntry, Registry
 
 # The worst first: where several intervals share a place, it counts.
@@ -76,8 +77,8 @@ def cover_view(
     entries = registry.ledger(view, since=start, until=end)
     known = {entry.interval: entry for entry in entries}
     expected = _expected(view, entries, now=now, bounds=bounds, start=start, end=end)
-    found = [_judged(known.pop(i)) if i in known else _missing(i) for i in expected]
-    found += [_judged(entry) for entry in known.values()]
+    found = [_judged(registry, view, known.pop(i)) if i in known else _missing(i) for i in expected]
+    found += [_judged(registry, view, entry) for entry in known.values()]
     return tuple(sorted(found, key=lambda item: (item.start, item.end)))
 
 
@@ -127,13 +128,14 @@ def _tick_from(schedule: str, moment: datetime) -> datetime:
     return tick if tick == moment else next_tick(schedule, moment)
 
 
-def _judged(entry: LedgerEntry) -> IntervalState:
+def _judged(registry: Registry, view: AppliedView, entry: LedgerEntry) -> IntervalState:
     return IntervalState(
         start=entry.interval.start,
         end=entry.interval.end,
         status=entry.status,
         built=entry.built,
-        stale=entry.stale,
+        # Past the retention nothing is built again.
+        stale=entry.stale and not is_expired(registry, view, entry.interval),
         rows=entry.rows,
         position=entry.position,
         delta_version=entry.delta_version,

@@ -35,7 +35,7 @@ def write_data_docs(registry: Registry, views: Sequence[AppliedView], out: str |
         return [_write(folder / name, text) for name, text in {**pages, "index.html": index_page(reports)}.items()]
     except OSError as exc:
         raise PlatformError(
-            f"data docs cannot be written to {str(folder)!r}: {exc.strerror}; name another --out"
+            f"data docs cannot be written to {str(folder)!r}: {exc.strerror}; name another --output"
         ) from exc
 
 

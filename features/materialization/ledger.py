@@ -170,6 +170,19 @@ def record_commit(registry: Registry, view: AppliedView, commit: Commit) -> None
     )
 
 
+def finish_with(registry: Registry, view: AppliedView, commit: Commit, *, counts: Mapping[str, int]) -> None:
+    """Record a commit that brought no rows, of a compaction, a retention or an erasure, and that its run ended so."""
+    record_commit(registry, view, commit)
+    registry.finish_run(
+        commit.run_id,
+        status="built",
+        position=commit.position,
+        delta_version=commit.version,
+        committed_at=commit.committed_at,
+        counts=counts,
+    )
+
+
 def check_overlap(registry: Registry, view: AppliedView, intervals: Sequence[Interval]) -> None:
     """Without a schedule, a range may equal a built one or lie apart from all of them, not cut one.
 

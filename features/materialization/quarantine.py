@@ -33,7 +33,7 @@ from features.registry import Registry
 from features.stores.delta import FeatureLog
 from features.stores.log_state import EVENT, INTERVAL, Commit, Snapshot
 from features.stores.quarantine import Quarantine
-from features.stores.quarantine_reading import RELEASED_AT, Chosen, QuarantineTable
+from features.stores.quarantine_reading import Chosen, QuarantineTable
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -110,7 +110,7 @@ class Releaser:
         chosen = Chosen(start=start, end=end, keys=keys)
         with self._recorded("drop", view, chosen, datetime.now(UTC)) as run_id:
             quarantine = Quarantine(self.spark, self.warehouse, view)
-            rows = count_unreleased(quarantine.table, chosen)
+            rows = quarantine.table.count_unreleased(chosen)
             if rows:
                 self.note("drop quarantined", view, chosen, rows=rows, run_id=run_id, actor=actor)
                 quarantine.remove(chosen)
@@ -159,7 +159,7 @@ class _Release:
             return self._finish({}, None, self.log.snapshot(), 0, ())
         # None that a build has withheld since: what it is a part of may not be published yet.
         chosen = replace(self.chosen, ends=tuple(intervals))
-        marked = count_unreleased(quarantine.table, chosen)
+        marked = quarantine.table.count_unreleased(chosen)
         if marked:
             # Told first: what was done must be found there, whoever is killed.
             self.releaser.note(
@@ -281,10 +281,3 @@ def _tell_value(value: Any) -> str:
     if isinstance(value, datetime):
         return format_instant(value)
     return repr(value) if isinstance(value, str | bytes) else str(value)
-
-
-def count_unreleased(table: QuarantineTable, chosen: Chosen) -> int:
-    """How many of the chosen rows are withheld, and not released."""
-    import pyarrow.compute as pc
-
-    return int(pc.sum(pc.is_null(table.read(chosen, [RELEASED_AT])[RELEASED_AT])).as_py() or 0)

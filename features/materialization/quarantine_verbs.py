@@ -146,10 +146,11 @@ class QuarantineVerbs(ABC):
         end: datetime | str,
         *,
         keys: Sequence[Mapping[str, Any]] | None = None,
+        dry_run: bool = False,
     ) -> int:
         """Remove withheld rows of the intervals of [start, end), save released ones, for good; how many.
 
-        Raises: NotFoundError, IntervalError, UsageError, StorageError.
+        dry_run: only count them. Raises: NotFoundError, IntervalError, UsageError, StorageError.
         """
         from features.materialization.quarantine import Releaser
 
@@ -157,6 +158,9 @@ class QuarantineVerbs(ABC):
         shared = self._quarantines
         applied = shared.registry.view(view)
         cover(applied.schedule, since, until)
+        if dry_run:
+            table = QuarantineTable.of(shared.warehouse, applied)
+            return table.count_unreleased(Chosen(start=since, end=until, keys=keys))
         releaser = Releaser(spark=shared.session(), registry=shared.registry, warehouse=shared.warehouse)
         return releaser.drop(applied, since, until, keys=keys, actor=name_actor(None))
 

@@ -3,7 +3,7 @@
 import re
 import shlex
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -158,10 +158,11 @@ class WaitOperator(BaseOperator):
         wanted = needed(upstream, run, since=None if self.since is None else datetime.fromisoformat(self.since))
         (asset,) = (inlet for inlet in self.inlets if inlet.name == asset_name(upstream.name))
         newest_first = context["inlet_events"][asset].ascending(False).limit(_EVENTS)
-        published = read_events([event.extra for event in newest_first], upstream)
+        told = read_events([event.extra for event in newest_first], upstream)
+        published = self._ask(lambda views: views.held(upstream.reference, told))
         if upstream.history or not published or missing(wanted, published):
             since = None if upstream.history else min((interval.start for interval in wanted), default=run.start)
-            built = self._built(upstream, since=since, until=run.end)
+            built = self._ask(lambda views: views.read(upstream.reference, since=since, until=run.end))
             published += built
             if upstream.history and built:
                 # Of what it reads back into, what lies behind the first interval that was ever built.
@@ -169,9 +170,9 @@ class WaitOperator(BaseOperator):
                 wanted = (*needed(upstream, reach, since=built[0].interval.start), *wanted)
         return missing(wanted, published), newest_version(published)
 
-    def _built(self, upstream: Upstream, *, since: datetime | None, until: datetime) -> list[Published]:
+    def _ask(self, question: Callable[[PublishedViews], list[Published]]) -> list[Published]:
         try:
-            return PublishedViews(self.conf, self.environment).read(upstream.reference, since=since, until=until)
+            return question(PublishedViews(self.conf, self.environment))
         except FeatureStoreError as exc:
             error = AirflowException if exc.retry else AirflowFailException
             raise error(f"{type(exc).__name__}: {exc}") from None

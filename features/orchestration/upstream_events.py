@@ -12,13 +12,19 @@ from features.core.schedule import Interval, iterate_intervals, next_tick, previ
 from features.core.times import MICROSECOND, format_instant
 from features.orchestration.dag_plan import Upstream
 
+_PLACE = ("delta_version", "position")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Published:
-    """An interval that a run of an upstream built; delta_version: of its log afterwards, None: it has no rows yet."""
+    """An interval that a run of an upstream built.
+
+    delta_version, position: of its log afterwards; None: it has no rows yet.
+    """
 
     interval: Interval
     delta_version: int | None
+    position: int | None = None
 
 
 def asset_name(view: str) -> str:
@@ -50,8 +56,8 @@ def read_events(extras: Iterable[Mapping[str, Any]], upstream: Upstream) -> list
             continue
         try:
             interval = Interval(datetime.fromisoformat(extra["start"]), datetime.fromisoformat(extra["end"]))
-            version = extra.get("delta_version")
-            found.append(Published(interval=interval, delta_version=None if version is None else int(version)))
+            version, position = (None if (told := extra.get(name)) is None else int(told) for name in _PLACE)
+            found.append(Published(interval=interval, delta_version=version, position=position))
         except (KeyError, TypeError, ValueError):
             continue
     return found

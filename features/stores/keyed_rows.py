@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from features.errors import StorageError
 from features.stores.filesystems import native_uri
 from features.stores.log_files import LogFile, list_files
+from features.stores.log_state import ROW_GROUP_SETTING
 from features.stores.spark_errors import first_line, spark_errors
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _ROWS, _KEYS = "rows", "keys"
 _LISTED = 1_000
 ONE_FILE_A_TASK = str(1 << 30)
 # What sessions of jobs are opened with that a new session of the same Spark does not take over.
-_KEPT = ("spark.sql.session.timeZone", "spark.sql.parquet.outputTimestampType", "parquet.block.row.count.limit")
+_KEPT = ("spark.sql.session.timeZone", "spark.sql.parquet.outputTimestampType", ROW_GROUP_SETTING)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,9 @@ PUT, RETRACT = "put", "retract"
 
 _HISTORY = 8
 
+# Of Spark's Parquet files: how many rows a group has.
+ROW_GROUP_SETTING = "parquet.block.row.count.limit"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:

@@ -89,20 +89,23 @@ class QuarantineTable:
                 return pa.table({name: pa.nulls(0) for name in wanted})
             dataset = table.to_pyarrow_dataset()
             held = [name for name in wanted if name in dataset.schema.names]
-            asked = dict.fromkeys(name for key in chosen.keys or () for name in key)
-            batches = dataset.to_batches(columns=[*dict.fromkeys((*held, *asked))], filter=self._inside(chosen))
+            # One column at least: a table of none has no rows to filter.
+            read = [*dict.fromkeys((INTERVAL, *held, *(name for key in chosen.keys or () for name in key)))]
+            batches = dataset.to_batches(columns=read, filter=self._inside(chosen))
             # Keys are judged on rows: what Delta's statistics say of some types, deltalake takes for something else.
             keyed = self._keyed(chosen)
-            empty = pa.schema([dataset.schema.field(name) for name in held]).empty_table()
-            found = pa.concat_tables(
-                [empty, *(pa.Table.from_batches([batch]).filter(keyed).select(held) for batch in batches)]
-            )
+            empty = pa.schema([dataset.schema.field(name) for name in read]).empty_table()
+            found = pa.concat_tables([empty, *(pa.Table.from_batches([batch]).filter(keyed) for batch in batches)])
         except (DeltaError, pa.ArrowException, OSError) as exc:
             raise StorageError(f"cannot read the quarantine at {self.path}: {first_line(exc)}") from exc
         for name in wanted:
             if name not in held:
                 found = found.append_column(name, pa.nulls(len(found)))
         return found.select(wanted)
+
+    def count_unreleased(self, chosen: Chosen) -> int:
+        """How many of the chosen rows are withheld, and not released. Raises: as `read`."""
+        return int(self.read(chosen, [RELEASED_AT])[RELEASED_AT].null_count)
 
     @property
     def columns(self) -> tuple[str, ...]:

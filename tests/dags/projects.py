@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from features import FeatureView
@@ -56,6 +57,12 @@ class Project:
         """Makes the registry hold these views alone."""
         with Registry.open(f"sqlite:///{self.root}/.state/registry.db") as registry:
             registry.apply(Definitions(views={view.name: view for view in views}, services={}))
+
+    def commit(self, view: str, *, position: int, delta_version: int) -> None:
+        """Makes the registry know a commit of a view's log."""
+        with Registry.open(f"sqlite:///{self.root}/.state/registry.db") as registry:
+            place = {"position": position, "delta_version": delta_version}
+            registry.record_commit(registry.view(view), **place, committed_at=datetime.now(UTC), run_id="r1")
 
     def calls(self, view: str) -> list[str]:
         """What was run of a view: the environment's name and the arguments of each run, sorted."""

@@ -158,6 +158,8 @@ def test_view_waits_for_the_view_that_it_reads_and_builds_from_the_version_in_it
     airflow.unpause(["reader"])
     wait_until_logged(airflow, "reader", "slow@1 lacks [2013-03-09T00:00:00+00:00, 2013-03-10T00:00:00+00:00)")
     assert project.calls("reader") == []
+    # What the job tells of, in whose place a shell script runs.
+    project.commit("slow", position=8, delta_version=7)
     airflow.unpause(["slow"])
     airflow.wait_for_runs({"slow": 3, "reader": 3}, timeout_seconds=180)
     days = [f"2013-03-{day:02}" for day in range(9, 13)]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
@@ -101,20 +102,22 @@ class Sites:
 
     def __init__(self, folder: Path, spark: "SparkSession", port: int) -> None:
         self.folder, self.spark, self._port = folder, spark, port
+        # The node is one for all tests, and their keyspaces stay in it.
+        self._keyspace = f"killed_{uuid4().hex[:8]}"
         self._made: list[Site] = []
         (folder / "killed_views.py").write_text(_VIEWS.format(source=str(folder / "source")))
         write_payments(folder / "source", BEFORE)
 
     def make(self, *, like: Site | None = None) -> Site:
         """A new one: with the view applied, or as another is, online too."""
-        name = f"killed_{len(self._made)}"
-        site = Site(self.folder / name, self.spark)
+        number = len(self._made)
+        site = Site(self.folder / f"site_{number}", self.spark)
         self._made.append(site)
         if like is not None:
             shutil.copytree(like.folder, site.folder)
         (site.folder / "conf").mkdir(parents=True, exist_ok=True)
         (site.folder / "conf" / "local.yaml").write_text("")
-        conf = _CONF.format(folder=site.folder, port=self._port, keyspace=name)
+        conf = _CONF.format(folder=site.folder, port=self._port, keyspace=f"{self._keyspace}_{number}")
         (site.folder / "conf" / "base.yaml").write_text(conf)
         with site.open() as store:
             store.apply()

@@ -324,7 +324,10 @@ def test_by_command_from_the_gate_to_an_online_read(project: Project) -> None:
     read = project.run("get", "--features", "model", "customer=b", "--json")
     assert read.data["rows"][0]["features"]["amount"]["value"] == 5.0
 
-    assert project.run("quarantine", "drop", "last_payment", *days).out == "last_payment: 1 withheld rows removed\n"
+    drop = ("quarantine", "drop", "last_payment", *days)
+    assert project.run(*drop).out == "last_payment: 1 withheld rows would go for good; with --yes they do\n"
+    assert project.run(*drop, "--yes").out == "last_payment: 1 withheld rows removed\n"
+    assert project.run(*drop, "--yes").out == "last_payment: nothing to remove\n"
     lines = project.run("quarantine", "list", "last_payment").out.splitlines()
     assert [line.split()[3:5] for line in lines[2:]] == [["0", "1"]]
     assert "nothing to publish" in project.run("quarantine", "release", "last_payment", *days).out

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from features.core.applied import AppliedView
 from features.core.times import to_micros
 from features.errors import StorageError
-from features.materialization.ledger import Told, reconcile, record_commit
+from features.materialization.ledger import Told, finish_with, reconcile
 from features.materialization.maintenance.results import Kept, RetainResult
 from features.materialization.maintenance.spans import Hold, Span, find_holds, spans_to_remove
+from features.materialization.publishing import ATTEMPTS
 from features.registry import Registry
 from features.registry.maintenance import RETAIN
 from features.stores.delta import FeatureLog
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, SparkSession
 
 logger = logging.getLogger(__name__)
-
-# Each lost race means that a build of the same view has committed.
-_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +117,7 @@ class _Removal:
 
     def _remove(self, plan: _Plan, run_id: str) -> RetainResult:
         registry, applied = self.shared.registry, self.applied
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             if plan.snapshot is None or not plan.rows:
                 registry.finish_run(run_id, status="unchanged")
                 return self.tell(plan)
@@ -131,20 +129,12 @@ class _Removal:
                 reason="retention",
             )
             if commit is not None:
-                record_commit(registry, applied, commit)
-                registry.finish_run(
-                    run_id,
-                    status="built",
-                    position=commit.position,
-                    delta_version=commit.version,
-                    committed_at=commit.committed_at,
-                    counts={"rows": plan.rows},
-                )
+                finish_with(registry, applied, commit, counts={"rows": plan.rows})
                 return self.tell(plan, delta_version=commit.version)
             logger.warning("a build committed first: retaining again", extra={"view": applied.reference})
             plan = self.plan()
         raise StorageError(
-            f"builds of {applied.reference} committed first, {_ATTEMPTS} times in a row; retain it when none runs"
+            f"builds of {applied.reference} committed first, {ATTEMPTS} times in a row; retain it when none runs"
         )
 
     def _count(

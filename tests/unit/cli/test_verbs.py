@@ -319,7 +319,7 @@ def _day(number: int) -> Interval:
 
 def test_data_docs_are_written_where_they_are_wanted(project: Project) -> None:
     project.run("apply")
-    outcome = project.run("data-docs", "last_payment", "--out", "site", "--json")
+    outcome = project.run("data-docs", "last_payment", "--output", "site", "--json")
     assert outcome.code == 0
     assert outcome.data == {"index": "site/index.html", "pages": ["site/last_payment.v1.html"]}
     assert "No run has built it." in (project.folder / "site" / "last_payment.v1.html").read_text()

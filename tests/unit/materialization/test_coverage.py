@@ -8,6 +8,7 @@ import pytest
 
 from features.core.discovery import Definitions
 from features.core.schedule import Interval
+from features.materialization.backfill import Backfill
 from features.materialization.coverage import Bounds, cover_view, find_holes
 from features.registry import IntervalOutcome, Registry
 from tests.builders import at, make_view
@@ -85,3 +86,16 @@ def test_holes_are_what_no_run_has_built(registry: Registry) -> None:
     covered = cover_view(registry, view, now=at("2024-01-08"), bounds=Bounds())
     assert [hole.start.day for hole in find_holes(covered)] == [5, 6]
     assert (covered[0].state, covered[0].built, covered[0].rows) == ("failed", True, 2)
+
+
+def test_what_is_stale_past_the_retention_is_left_as_it_is(registry: Registry) -> None:
+    view = registry.view("last_payment")
+    assert registry.mark_stale(view, after=at("2024-01-03"), until=at("2024-01-05")) == 2
+    backfill = Backfill(registry=registry, applied=view, start=at("2024-01-03"), end=at("2024-01-05"))
+    assert [state for _, state in states(registry)][:2] == ["stale", "stale"]
+    assert backfill.plan().intervals == 2
+
+    registry.start_run(kind="retain", view=view, start=None, end=at("2024-01-04 12:00"), now=at("2024-01-09"))
+
+    assert [state for _, state in states(registry)][:2] == ["built", "stale"]
+    assert [interval.start.day for chunk in backfill.plan().chunks for interval in chunk.intervals] == [4]

@@ -44,7 +44,7 @@ def test_event_carries_the_version_the_interval_and_where_it_was_written() -> No
         "run_id": "r",
         "status": "built",
     }
-    assert read_events([extra()], upstream()) == [published("2012-12-31", "2013-01-01", 17)]
+    assert read_events([extra()], upstream()) == [Published(interval=NEW_YEAR, delta_version=17, position=9)]
 
 
 def test_events_of_another_version_or_without_what_was_built_tell_nothing() -> None:
