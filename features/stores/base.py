@@ -1,6 +1,6 @@
 """What an online store promises. Loads and serving know this protocol, never a vendor."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -102,8 +102,8 @@ class WinnerRows(Protocol):
     def to_frame(self) -> "DataFrame":
         """The rows, in any order."""
 
-    def to_tasks(self, then: "Task", schema: str) -> "DataFrame":
-        """What `then` makes of the rows inside the tasks, as Arrow batches; a frame of that schema.
+    def run(self, then: "Task", schema: str) -> "list[Mapping[str, Any]]":
+        """The rows, of that schema, that `then` makes of these: of few in this process, else in tasks of executors.
 
         Nothing goes through the JVM before it. `then` may be called in many tasks, each with rows of its own.
         """

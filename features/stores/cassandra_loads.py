@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cassandra.cluster import Session
 
@@ -140,8 +140,8 @@ class CassandraLoads:
             raise explain(exc, self._settings) from exc
 
     def _run(self, plan: WritePlan, rows: WinnerRows, task: Task) -> Written:
-        """Run a task of executors over rows; what was acknowledged of all of them. Raises: OnlineStoreError."""
-        outcomes: list[Any] = rows.to_tasks(Witness(task), f"{OUTCOME}, {EVIDENCE}").collect()
+        """Run a task over rows; what was acknowledged of all of them. Raises: OnlineStoreError."""
+        outcomes = rows.run(Witness(task), f"{OUTCOME}, {EVIDENCE}")
         written = sum(outcome["rows"] for outcome in outcomes)
         deleted = sum(outcome["deleted"] for outcome in outcomes)
         for outcome in outcomes:

@@ -1,6 +1,6 @@
 """Rows on their way into a store: where they are computed, and what a task keeps of them as evidence."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -37,12 +37,13 @@ class FrameRows:
         """The rows, in any order."""
         return self.frame
 
-    def to_tasks(self, then: Task, schema: str) -> "DataFrame":
-        """See `WinnerRows.to_tasks`."""
+    def run(self, then: Task, schema: str) -> list[Mapping[str, Any]]:
+        """See `WinnerRows.run`."""
         names = tuple(self.frame.columns)
         # Spark's mapInArrow takes a dot in a name for a path into a struct.
         plain = self.frame.toDF(*(f"_{place}" for place in range(len(names))))
-        return (plain if self.tasks is None else plain.coalesce(self.tasks)).mapInArrow(_Renamed(names, then), schema)
+        merged = plain if self.tasks is None else plain.coalesce(self.tasks)
+        return [row.asDict() for row in merged.mapInArrow(_Renamed(names, then), schema).collect()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,7 @@ class _Watch:
             before = done
             if done == self._total:
                 break
-            assert time.monotonic() < deadline, _counts(runs)
+            assert time.monotonic() < deadline, "\n".join([_counts(runs), *self._standalone.unfinished()])
             if building.done():
                 building.result()
             self._attend({view: [run for run in states if run.state == "failed"] for view, states in runs.items()})

@@ -129,6 +129,19 @@ class Standalone:
         ((number, most),) = self._query(query, view, run_id)
         return int(number), int(most)
 
+    def unfinished(self) -> list[str]:
+        """A line for each run that is not done, with what became of its task, and the end of its log."""
+        query = (
+            "SELECT run.dag_id, run.run_id, run.state, task.state, task.try_number, task.queued_dttm, task.start_date,"
+            " task.end_date FROM dag_run AS run LEFT JOIN task_instance AS task"
+            " ON task.dag_id = run.dag_id AND task.run_id = run.run_id WHERE run.state != 'success'"
+        )
+        told = []
+        for view, run_id, *facts in self._query(query):
+            tail = self.log(view, run_id)[-2000:] if self.attempts(view, run_id) else "no log"
+            told.append(f"{view} {run_id}: {facts}: {tail}")
+        return told
+
     def event_versions(self, view: str) -> dict[str, int | None]:
         """The Delta version in the newest asset event of each interval of a view, by the interval's start."""
         query = (

@@ -1,9 +1,11 @@
 """Loads: what is online is a function of (key, log position), whatever was loaded before."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from features import DType, Entity, Feature
 from features.core.applied import AppliedView
+from features.engine.latest import plan as planning
 from features.engine.latest import plan_latest
 from features.engine.latest.plan import _frame
 from features.errors import OnlineStoreError, StorageError
@@ -23,6 +26,9 @@ from features.stores.winner_rows import moment_of
 from tests.builders import Workshop, apply_view, at, make_view, payments_source, write_payments
 from tests.logs import write_log
 from tests.strategies import logs
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 pytestmark = pytest.mark.spark
 
@@ -382,4 +388,13 @@ def test_tasks_that_read_files_find_the_rows_that_spark_finds(
     wanted = {tuple(row[:3]): None if row[2] else tuple(row[3:]) for row in spark.select(*columns).collect()}
     assert native.engine == "native"
     assert found == wanted
+
+    # Of the test itself, for workers know nothing of its module.
+    def only_keys(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+        yield from (batch.select(["number", "name"]) for batch in batches)
+
+    types = "number bigint, name string"
+    for few in (planning._FEW_ROWS, -1):
+        with patch.object(planning, "_FEW_ROWS", few):
+            assert {tuple(row.values()) for row in native.rows.run(only_keys, types)} == {key[:2] for key in wanted}
     assert moment_of(native.rows) == now.timestamp()

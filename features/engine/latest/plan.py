@@ -1,9 +1,9 @@
 """Plans how the latest rows of a log are found: by tasks that read its files, or by Spark where they cannot."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from features.core.applied import AppliedView
 from features.core.times import duration_micros, to_micros
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # Of a row in a file without statistics. Rather too few: too many ranges of keys cost less than too large ones.
 _ROW_BYTES = 8
+# Of a log that this process has read, and its latest rows written, before workers for it would have started.
+_FEW_ROWS, _FEW_BYTES = 10_000, 4 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +107,16 @@ class _NativeRows:
         """See `WinnerRows.to_frame`."""
         return self._numbers().mapInArrow(self.task, ", ".join(f"`{name}` {kind}" for name, kind in self.types.items()))
 
-    def to_tasks(self, then: Task, schema: str) -> "DataFrame":
-        """See `WinnerRows.to_tasks`."""
-        return self._numbers().mapInArrow(_Chain(self.task, then), schema)
+    def run(self, then: Task, schema: str) -> list[Mapping[str, Any]]:
+        """See `WinnerRows.run`."""
+        chain = _Chain(self.task, then)
+        files = self.task.files
+        if sum(map(_rows_of, files)) > _FEW_ROWS or sum(file.size for file in files) > _FEW_BYTES:
+            return [row.asDict() for row in self._numbers().mapInArrow(chain, schema).collect()]
+        import pyarrow as pa
+
+        numbers = pa.record_batch({"id": pa.array(range(len(self.task.ranges)))})
+        return [row for batch in chain(iter([numbers])) for row in batch.to_pylist()]
 
     def _numbers(self) -> "DataFrame":
         """The number of each range, in a task of its own."""
