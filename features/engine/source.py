@@ -15,7 +15,7 @@ from features.engine.sources.files import prune_days as prune_days
 from features.engine.sources.function import open_function
 from features.engine.sources.jdbc import open_jdbc
 from features.engine.sources.opened import Check, Opened, collect, judge, quoted
-from features.engine.sources.times import instant, null_checks
+from features.engine.sources.times import day_checks, instant, latest, null_checks
 from features.errors import NotFoundError, SourceError
 from features.stores.delta import micros_literal
 from features.stores.log_state import AVAILABLE
@@ -137,13 +137,14 @@ def _timed(
         instants[field], needed = instant(frame, source, field)
         checks += needed
     checks += null_checks(source)
+    checks += day_checks(source, latest([instants[field] for field in source.time_fields]))
     judge(frame, checks, source, whole=opened.corrupt is not None)
     if opened.corrupt is not None:
         frame = frame.drop(opened.corrupt)
     frame = frame.withColumns(instants)
     times = [F.col(quoted(field)) for field in source.time_fields]
     known = reduce(lambda one, other: one & other, [time.isNotNull() for time in times])
-    available = F.greatest(*times) if len(times) > 1 else times[0]
+    available = latest(times)
     frame = frame.where(known).withColumn(AVAILABLE, available)
     return frame.where((F.col(AVAILABLE) >= micros_literal(start)) & (F.col(AVAILABLE) < micros_literal(end)))
 

@@ -2,18 +2,13 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from features.stores.spark_errors import spark_errors
 
 if TYPE_CHECKING:
-    from pyspark import SparkContext
-    from pyspark.sql import SparkSession
-
-_GROUP, _DESCRIPTION = "spark.jobGroup.id", "spark.job.description"
+    from py4j.java_gateway import JavaObject
+    from pyspark.sql import DataFrame
 
 
 class Stages:
@@ -38,34 +33,36 @@ class Stages:
         return {"view": self._view, **figures, "seconds": round(self._last - before, 1)}
 
 
-@contextmanager
-def rows_read(spark: "SparkSession") -> Iterator[Callable[..., int | None]]:
-    """A count of the rows that this thread's Spark jobs read inside the block; to be asked for after it.
+def rows_scanned(frame: "DataFrame") -> int | None:
+    """How many rows of its sources were read to compute a persisted frame, as Spark itself has counted: no pass more.
 
-    It is of Spark's own statistics, and costs no pass. `less`: how many of them came of a cache. None: Spark read no
-    others, as where tasks read files by themselves.
+    None: nobody has counted them, as where tasks read files by themselves.
     """
-    context = spark.sparkContext
-    group = f"features-{uuid4().hex}"
-    before = context.getLocalProperty(_GROUP), context.getLocalProperty(_DESCRIPTION)
-    context.setJobGroup(group, before[1] or "")
+    session = frame.sparkSession._jsparkSession  # PySpark has no words for the metrics of a plan
     try:
-        yield lambda less=0: _count(context, group, less)
-    finally:
-        for name, value in zip((_GROUP, _DESCRIPTION), before, strict=True):
-            context.setLocalProperty(name, value)  # type: ignore[arg-type]  # None: as if never set
-
-
-def _count(context: "SparkContext", group: str, less: int) -> int | None:
-    jvm = context._jsc.sc()  # PySpark has no words for the statistics of stages
-    tracker = context.statusTracker()
-    try:
-        # Statistics arrive a moment after the answer.
-        jvm.listenerBus().waitUntilEmpty()
-        jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(group)]
-        stages = {stage for job in jobs if job is not None for stage in job.stageIds}
-        rows = sum(jvm.statusStore().lastStageAttempt(stage).inputRecords() for stage in stages)
+        cached = session.sharedState().cacheManager().lookupCachedData(frame._jdf)
+        return None if cached.isEmpty() else _count(cached.get().cachedRepresentation().cacheBuilder().cachedPlan())
     except spark_errors():
         # A count is told where it is known: one that is not must not fail a run.
         return None
-    return int(rows) - less if rows > less else None
+
+
+def _count(plan: "JavaObject") -> int | None:
+    leaves = plan.collectLeaves()
+    counts = [_count_leaf(leaves.apply(place)) for place in range(leaves.size())]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
+def _count_leaf(leaf: "JavaObject") -> int | None:
+    kind = leaf.getClass().getSimpleName()
+    if kind == "AdaptiveSparkPlanExec":
+        return _count(leaf.executedPlan())
+    if kind.endswith("QueryStageExec"):
+        return _count(leaf.plan())
+    if kind == "ReusedExchangeExec":
+        # It stands for one that is counted where it runs.
+        return 0
+    counted = leaf.metrics().get("numOutputRows")
+    # Of a range each row is the number of a task.
+    return None if kind == "RangeExec" or counted.isEmpty() else int(counted.get().value())

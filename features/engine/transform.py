@@ -240,8 +240,10 @@ def _column(view: FeatureView, frame: "DataFrame", name: str, dtype: DType) -> "
     if name not in frame.columns:
         missing = NotFoundError.of("column", name, frame.columns)
         raise _failure(view, f"{missing}; it must return join keys, {EVENT} and every feature")
-    if frame.columns.count(name) > 1:
-        raise _failure(view, f"it returned two columns named {name!r}")
+    alike = [column for column in frame.columns if column.lower() == name.lower()]
+    if len(alike) > 1:
+        # Spark tells them apart by position alone.
+        raise _failure(view, f"it returned {' and '.join(map(repr, alike))}, columns of one name to Spark; keep one")
     kind = dict(frame.dtypes)[name]
     if kind != dtype.spark and not _widens(kind, dtype):
         raise _failure(view, f"column {name!r} is {kind}, but {dtype} ({dtype.spark}) is declared; cast it")

@@ -19,7 +19,7 @@ from features.core.times import format_instant, to_micros
 from features.engine.changes import Nominal, difference, first_rows
 from features.engine.session import persisted
 from features.engine.source import Connections
-from features.engine.stages import Stages, rows_read
+from features.engine.stages import Stages, rows_scanned
 from features.engine.transform import check_rows
 from features.errors import FeatureStoreError, RefusedError, StorageError
 from features.materialization.computing import Computed, compute
@@ -155,10 +155,8 @@ class _Run:
             check=self.watch.check,
         )
         with persisted(computed.rows) as rows:
-            with rows_read(self.builder.spark) as rows_in:
-                count = check_rows(rows, self.applied, name)
-            # What is read of the cached rows is in Spark's count, too.
-            stages.tell("transformed", rows_in=rows_in(less=count), rows=count, start=start, end=end)
+            count = check_rows(rows, self.applied, name)
+            stages.tell("transformed", rows_in=rows_scanned(rows), rows=count, start=start, end=end)
             span = find_span(self.builder.registry, self.applied, self.intervals, computed.newest)
             verdict = judge(rows.drop("_copies", "_alike"), self.applied, span)
             self._record_verdict(verdict)

@@ -447,6 +447,28 @@ def bad_transforms() -> dict[str, tuple[Any, str]]:
             lambda payments: passes_on(payments).withColumn("amount", F.lit("x")),
             r"'amount' is string, but float64",
         ),
+        "a whole number for a fraction": (
+            lambda payments: passes_on(payments).withColumn("amount", F.lit(1).cast("bigint")),
+            r"'amount' is bigint, but float64",
+        ),
+        "two columns of one name": (
+            lambda payments: passes_on(payments).select("*", F.lit(1.0).alias("amount")),
+            r"returned 'amount' and 'amount', columns of one name to Spark",
+        ),
+        "two names that differ by case alone": (
+            lambda payments: passes_on(payments).select("*", F.lit(1.0).alias("Amount")),
+            r"returned 'amount' and 'Amount', columns of one name to Spark",
+        ),
+        "a naive event": (
+            lambda payments: passes_on(payments).withColumn(
+                "event_timestamp", F.col("event_timestamp").cast("timestamp_ntz")
+            ),
+            r"'event_timestamp' is timestamp_ntz, but timestamp",
+        ),
+        "twice the rows, with other values": (
+            lambda payments: passes_on(payments).union(passes_on(payments).withColumn("amount", F.col("amount") + 1)),
+            r"times different rows of one key and time",
+        ),
         "a null event": (
             lambda payments: passes_on(payments).withColumn("event_timestamp", F.lit(None)),
             r"null event_timestamp",

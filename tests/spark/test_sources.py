@@ -171,6 +171,23 @@ def test_only_the_files_of_the_days_that_a_run_needs_are_opened(
     assert opened(late, DAY3, DAY4) == 1
     # From the late row's event on.
     assert opened(late, DAYS[4], DAYS[5]) == 4
+    # Without its created time that row is of the 2nd, whose runs do not look into the folder of the 5th.
+    with pytest.raises(SourceError, match=r"1 rows became .* another UTC day than 'day' says \(2024-01-05 has rows of 2024"):
+        read(spark, source, DAYS[4], DAYS[5])
+
+
+def test_folders_by_a_day_of_local_time_are_refused(spark: "SparkSession", tmp_path: Path) -> None:
+    zone = "Europe/Berlin"
+    source = payments_source(tmp_path / "payments", format="csv", timezone=zone, partition_field="day", schema=SCHEMA)
+    # The last microsecond of a UTC day far ahead, and the first one of the next.
+    for day, paid_at in [("2024-07-01", "01:59:59.999999"), ("2024-07-02", "02:00"), ("9998-07-02", "01:59:59.999999")]:
+        folder = tmp_path / f"payments/day={day}"
+        folder.mkdir(parents=True)
+        (folder / "payments.csv").write_text(f"customer,paid_at,amount\na,{day} {paid_at},1.0\n")
+    assert len(read(spark, source, "2024-07-02", "2024-07-03")) == 1
+    for start, end in [("2024-07-01", "2024-07-02"), ("9998-07-02", "9998-07-03")]:
+        with pytest.raises(SourceError, match=r"has rows of \d+-(06-30|07-01)\), and runs of that day would miss them"):
+            read(spark, source, start, end)
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,10 @@
 """Times of sources as instants, whatever zone the session, the JVM or the machine is in."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import date
 from typing import TYPE_CHECKING
 
-from features.core.sources import TimedSource
+from features.core.sources import BatchSource, TimedSource
 from features.engine.sources.opened import Check, quoted
 from features.errors import SourceError, TimeError
 
@@ -14,6 +15,7 @@ _OFFSET = r"\d{2}:\d{2}(:\d{2}(\.\d+)?)? *(Z|[+-]\d{2}(:?\d{2})?)$"
 # Spark wants seconds, and a time where a zone is told.
 _DAY_ALONE, _NO_SECONDS = r"^(\d{4}-\d{2}-\d{2})$", r"^(\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2})(?!:)"
 _NAIVE_KINDS = ("timestamp_ntz", "date")
+_DAY_MICROS = 86_400_000_000
 
 
 def instant(frame: "DataFrame", source: TimedSource, field: str) -> "tuple[Column, list[Check]]":
@@ -55,6 +57,35 @@ def naive_times(source: TimedSource, field: str, kind: str) -> TimeError:
     return TimeError(
         f"source {source.name!r}: times in {field!r} are naive ({kind}); "
         'declare timezone="UTC" or the zone that they are in, or write them with an offset'
+    )
+
+
+def latest(times: "Sequence[Column]") -> "Column":
+    """Of one time, or several, the later one."""
+    from pyspark.sql import functions as F
+
+    return F.greatest(*times) if len(times) > 1 else times[0]
+
+
+def day_checks(source: TimedSource, available: "Column") -> Iterator[Check]:
+    """That each row lies in the day on which it became available: runs read no other day for it, and would miss it."""
+    from pyspark.sql import functions as F
+
+    if not isinstance(source, BatchSource) or source.partition_field is None:
+        return
+    kept = F.col(quoted(source.partition_field)).cast("date")
+    # By numbers: dates of times are those of the session's zone.
+    micros = F.unix_micros(available)
+    days = (micros - F.pmod(micros, F.lit(_DAY_MICROS))) / _DAY_MICROS
+    became = F.date_add(F.lit(date(1970, 1, 1)), days.cast("int"))
+    field = source.partition_field
+    yield Check(
+        condition=kept != became,
+        sample=F.concat(kept.cast("string"), F.lit(" has rows of "), became.cast("string")),
+        tell=lambda count, sample: SourceError(
+            f"source {source.name!r}: {count} rows became available on another UTC day than {field!r} says ({sample}), "
+            f"and runs of that day would miss them; land rows by that day, or leave out partition_field={field!r}"
+        ),
     )
 
 

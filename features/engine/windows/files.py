@@ -84,10 +84,12 @@ def find_event_files(
 
     def groups_since(low: int) -> Iterator[_Group]:
         low_day = _day(low)
-        wanted = [path for path, day in files if day is None or low_day <= day <= end.date()]
+        wanted = {path: day for path, day in files if day is None or low_day <= day <= end.date()}
         unread = [path for path in wanted if path not in footers]
         footers.update(zip(unread, folder.each(partial(_read_footer, folder, plan, fields), unread), strict=True))
-        for path in wanted:
+        for path, day in wanted.items():
+            if day is not None and any(_day(bound) != day for group in footers[path] for bound in group.available):
+                raise ObstacleError(f"{path} may hold rows of another day than its folder's")
             yield from (g for g in footers[path] if g.available[1] >= low and g.available[0] < last)
 
     reach = duration_micros(source.history + window)

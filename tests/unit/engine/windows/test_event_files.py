@@ -136,6 +136,16 @@ def test_a_run_reads_the_row_groups_that_its_windows_reach_and_no_other(tmp_path
     )
 
 
+def test_rows_in_the_folder_of_another_day_are_for_spark_to_refuse(tmp_path: Path) -> None:
+    late = Event(("a", "b"), BASE_US, BASE_US + DAY_US - 1, 1.0)
+    write_events(tmp_path, [late])
+    by_day = source(tmp_path, partition_field="day")
+    assert len(find_event_files(by_day, plan(), day(0), day(1), window=LONGEST).groups) == 1
+    pq.write_table(table_of([replace(late, available=BASE_US + DAY_US)]), tmp_path / f"day={day(0).date()}/more.parquet")
+    with pytest.raises(ObstacleError, match=r"more\.parquet may hold rows of another day than its folder's"):
+        find_event_files(by_day, plan(), day(0), day(1), window=LONGEST)
+
+
 def test_what_is_hidden_is_no_data(tmp_path: Path) -> None:
     write_events(tmp_path, [Event(("a", "b"), BASE_US, BASE_US, 1.0)])
     for name in ("_SUCCESS", ".events.parquet.tmp", "_temporary/part.parquet"):
