@@ -30,6 +30,19 @@ def error_of(end_file: Path) -> dict[str, Any]:
 
 
 def test_a_view_that_was_removed_while_its_dag_ran_is_told_and_not_retried(project: Project, end_file: Path) -> None:
+    with Registry.open(f"sqlite:///{project.folder}/.state/registry.db") as registry:
+        registry.apply(Definitions(views={"gone": make_view(name="gone")}, services={}))
+    project.run("apply")
+    assert materialize.main(["--view", "gone@1", *DAY]) == 2
+    error = error_of(end_file)
+    assert (error["type"], error["retry"]) == ("NotFoundError", False)
+    assert "no feature view 'gone'; known: " in error["message"]
+    with Registry.open(f"sqlite:///{project.folder}/.state/registry.db") as registry:
+        assert registry.runs(registry.view("gone@1")) == ()
+    assert not (project.folder / ".state/warehouse").exists()
+
+
+def test_a_view_that_never_was_is_told_with_a_near_match(project: Project, end_file: Path) -> None:
     project.run("apply")
     assert materialize.main(["--view", "last_paiment@1", *DAY]) == 2
     error = error_of(end_file)

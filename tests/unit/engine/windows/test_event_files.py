@@ -141,7 +141,8 @@ def test_rows_in_the_folder_of_another_day_are_for_spark_to_refuse(tmp_path: Pat
     write_events(tmp_path, [late])
     by_day = source(tmp_path, partition_field="day")
     assert len(find_event_files(by_day, plan(), day(0), day(1), window=LONGEST).groups) == 1
-    pq.write_table(table_of([replace(late, available=BASE_US + DAY_US)]), tmp_path / f"day={day(0).date()}/more.parquet")
+    later = table_of([replace(late, available=BASE_US + DAY_US)])
+    pq.write_table(later, tmp_path / f"day={day(0).date()}/more.parquet")
     with pytest.raises(ObstacleError, match=r"more\.parquet may hold rows of another day than its folder's"):
         find_event_files(by_day, plan(), day(0), day(1), window=LONGEST)
 
