@@ -66,6 +66,12 @@ def _check_expectation(expectation: Any, columns: Sequence[str], *, owner: str) 
         if column not in columns:
             missing = NotFoundError.of("column", str(column), columns)
             raise DefinitionError(f"{owner} ({expectation['type']}): {missing}")
+    # In conditions, Spark takes a name in any case.
+    folded = {column.casefold() for column in columns}
+    for column in _columns_of_condition(expectation.get("kwargs", {}).get("row_condition")):
+        if column.casefold() not in folded:
+            missing = NotFoundError.of("column", column, columns)
+            raise DefinitionError(f"{owner} ({expectation['type']}): row_condition: {missing}")
 
 
 def _named_columns(kwargs: Mapping[str, Any]) -> Iterator[Any]:
@@ -75,3 +81,14 @@ def _named_columns(kwargs: Mapping[str, Any]) -> Iterator[Any]:
             yield from named
         elif named is not None:
             yield named
+
+
+def _columns_of_condition(condition: Any) -> Iterator[str]:
+    """The columns that a row_condition names. One that is text is for Spark to judge, in the run."""
+    if not isinstance(condition, dict):
+        return
+    column, parts = condition.get("column"), condition.get("conditions")
+    if isinstance(column, dict) and isinstance(column.get("name"), str):
+        yield column["name"]
+    for part in parts if isinstance(parts, list) else ():
+        yield from _columns_of_condition(part)

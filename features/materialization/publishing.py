@@ -8,6 +8,7 @@ from features.core.applied import AppliedView
 from features.core.times import from_micros
 from features.engine.changes import CORRECTS
 from features.engine.transform import collect_one
+from features.errors import SourceError, StorageError
 from features.materialization.ledger import Told
 from features.stores.delta import FeatureLog, micros_literal
 from features.stores.log_state import EVENT, INTERVAL, OP, RETRACT, Commit, Snapshot
@@ -33,7 +34,10 @@ def logged_rows(log: FeatureLog, snapshot: Snapshot, ends: Sequence[datetime]) -
 
 
 def count_changes(changes: "DataFrame", view: AppliedView) -> Totals:
-    """Rows, corrections and retractions to append, by the end of their interval."""
+    """Rows, corrections and retractions to append, by the end of their interval.
+
+    Raises: StorageError: the log's files that they were compared with cannot be read, or not any more.
+    """
     from pyspark.sql import functions as F
 
     counted = changes.groupBy(F.unix_micros(INTERVAL).alias("end")).agg(
@@ -41,7 +45,16 @@ def count_changes(changes: "DataFrame", view: AppliedView) -> Totals:
         F.count_if(CORRECTS).alias("corrections"),
         F.count_if(F.col(OP) == RETRACT).alias("retractions"),
     )
-    listed = collect_one(counted.groupBy().agg(F.collect_list(F.struct("*")).alias("all")), view.reference)
+    try:
+        listed = collect_one(counted.groupBy().agg(F.collect_list(F.struct("*")).alias("all")), view.reference)
+    except SourceError as exc:
+        if f"{view.log_path}/" not in str(exc):
+            raise
+        # An erasure's vacuum, and one by hand, wait for nobody: the next run reads the files of today.
+        raise StorageError(
+            f"files of the log of {view.reference} cannot be read; where they were vacuumed meanwhile, run it again: "
+            f"{exc}"
+        ) from exc
     return {
         from_micros(r["end"]): {name: r[name] for name in ("rows", "corrections", "retractions")} for r in listed["all"]
     }

@@ -30,7 +30,7 @@ def load_great_expectations() -> Any:
 @cache
 def _load() -> Any:
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    with _without_deprecations(), _without_spark_connect():
+    with without_deprecations(), _without_spark_connect():
         import great_expectations
         import great_expectations.expectations
     return great_expectations
@@ -71,7 +71,7 @@ def validate(
 
     from features.quality.engine import gate_engine
 
-    with _judging, _without_deprecations(), _ephemeral_context() as context:
+    with _judging, without_deprecations(), _ephemeral_context() as context:
         counted = None if null_columns is None else frozenset(null_columns)
         engine = gate_engine()(spark=batch.sparkSession, persist=False, rows=rows, null_columns=counted)
         data: Any = SparkDFBatchData(engine, batch)
@@ -115,7 +115,7 @@ def _ephemeral_context() -> Iterator[Any]:
 
 
 @contextmanager
-def _without_deprecations() -> Iterator[None]:
+def without_deprecations() -> Iterator[None]:
     """Its own deprecations, such as of modules of Python that it imports, are nothing that a user could act on."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -16,7 +16,7 @@ from features.core.suites import Suite
 from features.core.times import format_instant, to_micros
 from features.errors import DefinitionError
 from features.quality.engine import gate_engine
-from features.quality.gx import load_great_expectations, read_exception, validate
+from features.quality.gx import load_great_expectations, read_exception, validate, without_deprecations
 from features.quality.verdict import RuleResult
 
 # Where the gate keeps an expectation's place in the file while it is judged.
@@ -94,7 +94,9 @@ def _parse(content: Any, place: int, *, owner: str) -> Any:
         configuration = ExpectationConfiguration(
             type=content["type"], kwargs=dict(content.get("kwargs", {})), meta=meta, **told
         )
-        expectation = configuration.to_domain_obj()
+        # Of conditions as text, which older suites hold and it still takes.
+        with without_deprecations():
+            expectation = configuration.to_domain_obj()
     # pydantic's validation errors are values that are wrong, of whichever of its versions Great Expectations uses.
     except (GreatExpectationsError, ValueError, TypeError) as exc:
         raise DefinitionError(f"{named} is not valid: {_one_line(exc)}") from exc

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import URL
 
+from features import Check
 from features.cli.source_checks import check_sources
 from features.config import ConnectionSettings, Settings
 from features.core.sources import JdbcSource
 from features.engine.source import read_source
-from features.errors import SourceError, TimeError
+from features.errors import RefusedError, SourceError, TimeError
 from features.functions import F
 from features.materialization.build import Builder
 from tests.builders import Workshop, at, make_view, passes_on
@@ -187,6 +188,33 @@ def test_a_view_is_built_from_a_query_and_a_changed_column_is_caught(
     execute(server, "ALTER TABLE shop.orders ALTER COLUMN amount TYPE TEXT")
     with pytest.raises(SourceError, match=r"'orders: a query' is not what .*'amount' was double and is string"):
         builder.build(view, applied, at(DAY3), at(DAY4))
+
+
+def test_a_table_whose_newest_row_is_too_old_is_refused(
+    workshop: Workshop, server: URL, connections: dict[str, ConnectionSettings]
+) -> None:
+    execute(server, "CREATE TABLE shop.fresh AS SELECT * FROM shop.payments WHERE id = 10")
+    builder = Builder(
+        spark=workshop.spark, registry=workshop.registry, warehouse=workshop.warehouse, connections=connections
+    )
+
+    def build(day: str, next_day: str, max_age: timedelta) -> str:
+        check = Check.freshness("payments", max_age=max_age, severity="refuse")
+        view = make_view(sources=[payments(table="shop.fresh")], checks=[check])
+        return builder.build(view, workshop.apply(view), at(day), at(next_day)).status
+
+    day = timedelta(days=1)
+    assert build(DAY1, DAY2, day) == "built"
+    with pytest.raises(RefusedError, match=r"payments: freshness.*no row of the 1 day, 0:00:00 before"):
+        build(DAY2, DAY3, day)
+    # Older than what the run itself reads: the database is asked further back.
+    assert build(DAY2, DAY3, timedelta(hours=38)) == "empty"
+    # What became available later than the interval is not there yet.
+    execute(server, "INSERT INTO shop.fresh SELECT * FROM shop.payments WHERE id = 72")
+    with pytest.raises(RefusedError, match="freshness"):
+        build(DAY3, DAY4, day)
+    execute(server, "INSERT INTO shop.fresh SELECT * FROM shop.payments WHERE id = 71")
+    assert build(DAY3, DAY4, timedelta(hours=1)) == "built"
 
 
 def test_what_is_wrong_with_a_connection_is_told_without_its_secret(

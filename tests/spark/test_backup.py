@@ -34,12 +34,22 @@ FIRST_TABLES = {
 
 @pytest.fixture
 def project(
-    spark: "SparkSession", in_tmp: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    request: pytest.FixtureRequest,
+    spark: "SparkSession",
+    in_tmp: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Project]:
-    """A project whose stores, of whichever environment, are online in the same memory."""
+    """A project whose stores, of whichever environment, are online in the same memory, or keyspace."""
     online = MemoryStore()
-    monkeypatch.setattr("features.stores.opening.open_online_store", lambda settings, **_: online)
+    is_real = getattr(request, "param", "memory") == "cassandra"
+    if not is_real:
+        monkeypatch.setattr("features.stores.opening.open_online_store", lambda settings, **_: online)
     for project in open_project(in_tmp, monkeypatch, capsys):
+        if is_real:
+            port = request.getfixturevalue("cassandra_node").status().port
+            told = f"views: {PACKAGE}\nonline: {{port: {port}, keyspace: restored, consistency: LOCAL_ONE}}\n"
+            (in_tmp / "conf" / "base.yaml").write_text(told)
         (in_tmp / "conf" / "standby.yaml").write_text(
             "warehouse: standby/warehouse\nregistry: sqlite:///standby/registry.db\n"
         )
@@ -70,6 +80,7 @@ def forget_commit(position: int) -> None:
             connection.exec_driver_sql(f"DELETE FROM {table} WHERE log_position = {position}")
 
 
+@pytest.mark.parametrize("project", ["memory", pytest.param("cassandra", marks=pytest.mark.integration)], indirect=True)
 def test_an_environment_comes_back_as_it_was_and_wins_over_what_is_online(project: Project) -> None:
     with open_store("local") as store:
         store.materialize("last_payment", DAY1, DAY2)

@@ -1,6 +1,8 @@
 """Builds: what is appended, when it counts as known, and what is left alone."""
 
+import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
@@ -11,17 +13,22 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from features import DType, Expect, Feature
+from features.config import SparkSettings
+from features.engine.session import open_session
 from features.errors import (
     DuplicateRowsError,
     IntervalError,
     RefusedError,
     SourceError,
+    StorageError,
     TimeError,
     TransformError,
 )
 from features.functions import F, Window
 from features.registry import Registry
+from features.stores.delta import FeatureLog
 from tests.builders import Workshop, at, make_view, passes_on, payments_source, write_payments
+from tests.spark.test_quarantine import before
 
 pytestmark = pytest.mark.spark
 
@@ -631,3 +638,92 @@ def test_a_wrong_interval_is_refused_before_anything_is_read(
     workshop.apply(view)
     with pytest.raises(IntervalError, match=message):
         workshop.build(view, start, end)
+
+
+def test_a_position_that_others_always_take_first_fails_the_run_and_publishes_nothing(
+    workshop: Workshop, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = make_view(sources=[payments_source(source)])
+    applied = workshop.apply(view)
+    asked = []
+    with monkeypatch.context() as never:
+        never.setattr(FeatureLog, "append", lambda self, rows, *, position, **_: asked.append(position))
+        with pytest.raises(
+            StorageError, match="other runs of last_payment@1 committed first, 5 times in a row; run it again, alone"
+        ):
+            workshop.build(view, DAY1, DAY3)
+    assert asked == [1] * 5
+    assert not Path(workshop.warehouse).exists()
+    (run,) = workshop.registry.runs(applied)
+    assert (run.status, "committed first" in (run.message or "")) == ("failed", True)
+    assert [(entry.status, entry.built) for entry in workshop.registry.ledger(applied)] == [("failed", False)] * 2
+    assert workshop.load(view).delta_version is None
+    assert workshop.build(view, DAY1, DAY3).rows == 3
+
+
+def test_two_processes_that_build_one_interval_at_once_append_its_rows_once(
+    workshop: Workshop, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = make_view(sources=[payments_source(source)])
+    applied = workshop.apply(view)
+    code = "import sys; from tests.spark.test_build import build_elsewhere; build_elsewhere(sys.argv[1])"
+    with (tmp_path / "elsewhere.log").open("wb") as out:
+        elsewhere = subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parents[2], stdout=out, stderr=out
+        )
+    try:
+        for turn, values in enumerate((1.0, 7.0)):
+            write_payments(source, [("a", f"{DAY1} 10:00", values), ("b", f"{DAY1} 11:00", 5.0)])
+            (tmp_path / f"start{turn}").touch()
+            # Both have compared with the same state of the log, at first with none, when they commit.
+            before(FeatureLog, "append", monkeypatch, lambda turn=turn: meet(tmp_path, turn, elsewhere))
+            here = workshop.build(view, DAY1, DAY2, now=FEBRUARY)
+            there = await_file(tmp_path / f"status{turn}", elsewhere).read_text()
+            assert sorted([here.status, there]) == ["built", "unchanged"]
+        assert elsewhere.wait(60) == 0
+    finally:
+        elsewhere.kill()
+        elsewhere.wait(60)
+    assert [(row[0], row[4], row[6]) for row in workshop.rows(view)] == [("a", 1, 1.0), ("a", 2, 7.0), ("b", 1, 5.0)]
+    (entry,) = workshop.registry.ledger(applied)
+    assert (entry.status, entry.rows, entry.position, entry.stale) == ("built", 1, 2, False)
+    assert [commit.position for commit in workshop.registry.commits(applied)] == [1, 2]
+    assert sorted(run.status for run in workshop.registry.runs(applied)) == ["built", "built", "unchanged", "unchanged"]
+
+
+def build_elsewhere(folder: str) -> None:
+    """Build twice in a process of its own, each time from when the test starts it, and commit when the test does."""
+    session = open_session(SparkSettings(master="local[1]", driver_memory="800m"), app="elsewhere")
+    workshop = Workshop(session, Path(folder))
+    view = make_view(sources=[payments_source(Path(folder) / "payments")])
+    append = FeatureLog.append
+
+    for turn in (0, 1):
+
+        def append_together(*args: Any, turn: int = turn, **options: Any) -> Any:
+            FeatureLog.append = append  # type: ignore[method-assign]
+            Path(folder, f"ready{turn}").touch()
+            await_file(Path(folder, f"go{turn}"))
+            return append(*args, **options)
+
+        FeatureLog.append = append_together  # type: ignore[method-assign]
+        await_file(Path(folder, f"start{turn}"))
+        Path(folder, "telling").write_text(workshop.build(view, DAY1, DAY2, now=FEBRUARY).status)
+        Path(folder, "telling").rename(Path(folder, f"status{turn}"))
+    session.stop()
+
+
+def meet(folder: Path, turn: int, elsewhere: "subprocess.Popen[bytes]") -> None:
+    """Let the other process commit, once it is about to."""
+    await_file(folder / f"ready{turn}", elsewhere)
+    (folder / f"go{turn}").touch()
+
+
+def await_file(path: Path, process: "subprocess.Popen[bytes] | None" = None) -> Path:
+    """The file, once a process has made it."""
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        gone = process is not None and process.poll() is not None and not path.exists()
+        assert not gone and time.monotonic() < deadline, (path.parent / "elsewhere.log").read_text()[-3000:]  # noqa: PT018
+        time.sleep(0.005)
+    return path

@@ -15,7 +15,9 @@ from features.engine.spine import read_spine
 from features.errors import StorageError
 from features.materialization.compaction import Compactor
 from features.materialization.results import CompactResult
+from features.stores.delta import FeatureLog
 from tests.builders import UTC_MICROS, Workshop, at, make_view, payments_source, write_payments
+from tests.spark.test_quarantine import before
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -73,10 +75,10 @@ def vacuum(spark: "SparkSession", path: str) -> None:
 
 
 def test_the_rows_stay_and_the_files_become_one(workshop: Workshop, view: FeatureView) -> None:
-    before = workshop.rows(view)
+    rows = workshop.rows(view)
     result = compact(workshop, view)
     assert (result.files_before, result.files_after) == (DAYS, 1)
-    assert workshop.rows(view) == before
+    assert workshop.rows(view) == rows
     log = workshop.log(view)
     snapshot = log.snapshot()
     assert snapshot is not None
@@ -120,6 +122,52 @@ def test_builds_loads_and_reruns_go_on_behind_a_compaction(
     assert workshop.build(view, "2024-01-05", "2024-01-06").rows == 1
     assert workshop.load(view).rows == 1
     assert workshop.served(view, ("a",), ("b",)) == [(5.0,), (8.0,)]
+
+
+@pytest.mark.parametrize("by_hand", [True, False], ids=["OPTIMIZE of Delta", "our own"])
+def test_a_build_that_a_compaction_comes_upon_ends_as_if_alone(
+    workshop: Workshop, view: FeatureView, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_hand: bool
+) -> None:
+    workshop.load(view)
+    old, path = workshop.rows(view), workshop.log(view).path
+    write_payments(
+        tmp_path / "source",
+        [("a", "2024-01-02 10:00", 20.0), ("a", "2024-01-03 10:00", 3.0), ("b", "2024-01-03 10:00", 7.0),
+         ("a", "2024-01-05 10:00", 5.0)],
+    )  # fmt: skip
+
+    def come_upon() -> None:
+        if by_hand:
+            workshop.spark.sql(f"OPTIMIZE delta.`{path}`")
+        else:
+            assert compact(workshop, view).files_after == 1
+
+    # It has compared with four files, and commits behind one.
+    before(FeatureLog, "append", monkeypatch, come_upon)
+    built = workshop.build(view, "2024-01-02", "2024-01-06", now=at("2024-02-01"))
+    assert (built.status, built.rows, built.corrections, built.retractions) == ("built", 4, 1, 2)
+    # OPTIMIZE takes no position of ours, a compaction does.
+    position = 5 if by_hand else 6
+    assert built.position == position
+    late, first = "2024-02-01T00:30:00", "2024-01-06T00:30:00"
+    added = [
+        ("a", "2024-01-02T10:00:00", late, "put", position, "2024-01-03T00:00:00", 20.0),
+        ("a", "2024-01-04T10:00:00", late, "retract", position, "2024-01-05T00:00:00", None),
+        ("a", "2024-01-05T10:00:00", first, "put", position, "2024-01-06T00:00:00", 5.0),
+        ("b", "2024-01-04T10:00:00", late, "retract", position, "2024-01-05T00:00:00", None),
+    ]
+    assert workshop.rows(view) == sorted([*old, *added], key=repr)
+    snapshot = workshop.log(view).snapshot()
+    assert snapshot is not None
+    assert len(workshop.log(view).files(snapshot).files) == 2
+    ledger = workshop.registry.ledger(workshop.registry.view(view.name))
+    assert [(entry.status, entry.position) for entry in ledger] == [
+        ("built", 1), ("built", position), ("built", 3), ("empty", position), ("built", position)
+    ]  # fmt: skip
+    assert workshop.build(view, "2024-01-02", "2024-01-06").status == "unchanged"
+    # What was rewritten is nothing new to a load.
+    assert workshop.load(view).rows == 2
+    assert workshop.served(view, ("a",), ("b",)) == [(5.0,), (7.0,)]
 
 
 def test_a_compaction_that_lost_its_position_to_a_build_changes_nothing(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from features import Check, DType, Expect, Feature
+from features import Check, DType, Expect, Feature, FunctionSource
 from features.core.discovery import Definitions
 from features.errors import DefinitionError, RefusedError
 from features.functions import F
@@ -257,6 +257,15 @@ def test_a_suite_refuses_what_it_calls_critical_and_judges_by_what_was_applied(
     assert workshop.build(view, DAYS[0], DAYS[1]).rows == 2
 
 
+def where(condition: Any, parser: str | None = None) -> dict[str, Any]:
+    """What amounts are expected to be, in rows that meet a condition."""
+    kwargs: dict[str, Any] = {"column": "amount", "min_value": 2, "row_condition": condition}
+    return of("column_values_to_be_between", **kwargs, **({} if parser is None else {"condition_parser": parser}))
+
+
+IS_NULL = {"type": "nullity", "column": {"name": "custmer"}, "is_null": True}
+
+
 @pytest.mark.parametrize(
     ("expectation", "message"),
     [
@@ -269,6 +278,13 @@ def test_a_suite_refuses_what_it_calls_critical_and_judges_by_what_was_applied(
         (
             {"type": "unexpected_rows_expectation", "kwargs": {"unexpected_rows_query": "SELECT 1"}},
             "brings rows to the",
+        ),
+        *(
+            (where(condition), "row_condition: no column 'custmer'; did you mean 'customer'")
+            for condition in (
+                IS_NULL,
+                {"type": "or", "conditions": [{**IS_NULL, "column": {"name": "amount"}}, IS_NULL]},
+            )
         ),
     ],
 )
@@ -288,3 +304,47 @@ def test_an_expectation_that_fails_to_judge_publishes_nothing(workshop: Workshop
     with pytest.raises(DefinitionError, match=r"expectation 1 .*could not be judged: .*nothing was published"):
         workshop.build(view, DAYS[0], DAYS[1])
     assert not Path(workshop.warehouse).exists()
+
+
+def test_a_row_condition_chooses_rows_and_one_that_plan_cannot_read_is_told_by_the_run(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    write_payments(tmp_path / "payments", [("a", f"{DAYS[0]} 10:00", 1.0), ("b", f"{DAYS[0]} 10:00", 3.0)])
+    of_b = {"type": "comparison", "column": {"name": "customer"}, "operator": "==", "parameter": "b"}
+    fine = [where(of_b), where("Customer = 'b'", "spark"), where('col("customer") != "a"', "great_expectations"),
+            where("lower(customer) = 'b' -- or c", "spark")]  # fmt: skip
+    view = make_view(sources=[payments_source(tmp_path / "payments")], suite=suite_file(tmp_path / "suite.json", *fine))
+    with_checked_suites(Definitions(views={view.name: view}, services={}))
+    workshop.apply(view)
+    assert workshop.build(view, DAYS[0], DAYS[1]).rows == 2
+    assert told(workshop) == []
+
+    suite_file(tmp_path / "suite.json", where("lower(custmer) = 'b'", "spark"))
+    workshop.apply(view)
+    with pytest.raises(DefinitionError, match=r"expectation 1 .*could not be judged: .*custmer.*nothing was published"):
+        workshop.build(view, DAYS[0], DAYS[1])
+
+
+def test_a_function_source_whose_newest_row_is_too_old_is_refused(workshop: Workshop, tmp_path: Path) -> None:
+    newest = [f"{DAYS[0]} 20:00"]
+
+    def read_api(spark: Any, start: Any, end: Any) -> Any:
+        rows = [(f"c{place}", at(when), 1.0) for place, when in enumerate(newest)]
+        return spark.createDataFrame(rows, "customer string, paid_at timestamp, amount double")
+
+    source = FunctionSource(name="payments", read=read_api, timestamp_field="paid_at")
+    check = Check.freshness("payments", max_age=timedelta(hours=6), severity="refuse")
+    workshop.apply(view := make_view(sources=[source], checks=[check]))
+    assert workshop.build(view, DAYS[0], DAYS[1]).rows == 1
+    # Known at noon, and nothing later: at the next day's end that is twelve hours old.
+    newest.append(f"{DAYS[1]} 12:00")
+    before = tree(workshop.warehouse)
+    with pytest.raises(RefusedError, match=r"payments: freshness\(max_age=6:00:00\) \(refuse\): no row of the 6:00:00"):
+        workshop.build(view, DAYS[1], DAYS[2])
+    assert tree(workshop.warehouse) == before
+    # A row of the end itself is the next interval's.
+    newest.append(DAYS[2])
+    with pytest.raises(RefusedError, match="freshness"):
+        workshop.build(view, DAYS[1], DAYS[2])
+    newest.append(f"{DAYS[1]} 18:00")
+    assert workshop.build(view, DAYS[1], DAYS[2]).rows == 2

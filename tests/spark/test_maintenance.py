@@ -1,13 +1,16 @@
 """Retention, compaction and VACUUM of logs: what goes, what stays, and what builds, loads and readers see of it."""
 
+import os
 import re
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from features import FeatureView
@@ -15,11 +18,21 @@ from features.config import MaintenanceSettings
 from features.core.applied import Selection
 from features.engine.as_of import AsOf, JoinPlan, Pin, plan_join
 from features.engine.spine import read_spine
-from features.errors import IntervalError
+from features.errors import IntervalError, StorageError
 from features.materialization.backfill import rerun_past
 from features.materialization.maintenance.maintain import Maintainer
 from features.materialization.maintenance.results import Maintained
+from features.stores.delta import FeatureLog
+from features.stores.quarantine import Quarantine
+from features.stores.vacuum import find_unneeded, vacuum_now
 from tests.builders import UTC_MICROS, Workshop, at, make_view, payments_source, write_payments
+from tests.killed_saves import ROWS, numbered_spine
+from tests.spark.test_quarantine import before
+from tests.spark.test_training_set_kills import saving_elsewhere
+from tests.training_desk import Desk, open_desk
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 pytestmark = pytest.mark.spark
 
@@ -105,6 +118,8 @@ def age_tombstones(path: str, hours: int) -> None:
             r'(?<="deletionTimestamp":)\d+', lambda found: str(int(found[0]) - hours * 3_600_000), entry.read_text()
         )
         entry.write_text(aged)
+        # Hadoop's sum of what it was.
+        entry.with_name(f".{entry.name}.crc").unlink(missing_ok=True)
 
 
 def test_retention_removes_old_histories_and_nobody_notices(
@@ -204,6 +219,52 @@ def test_vacuum_spares_what_runs_and_joins_that_are_under_way(workshop: Workshop
         answers(pinned["spark"])
 
 
+def test_a_rerun_that_a_vacuum_comes_upon_ends_as_if_alone_or_publishes_nothing(
+    workshop: Workshop, view: FeatureView, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, days = workshop.log(view).path, ("2024-01-04", "2024-01-06")
+    # Each file names what it has replaced: OPTIMIZE leaves one file of all.
+    optimize = f"OPTIMIZE delta.`{path}`"
+
+    def rebuild(value: float) -> tuple[int, int, int]:
+        write_payments(tmp_path / "source", [*PAYMENTS[:-2], ("a", "2024-01-05 10:00", value), PAYMENTS[-1]])
+        built = workshop.build(view, *days, now=NOW)
+        return built.rows, built.corrections, built.retractions
+
+    def spare() -> None:
+        workshop.spark.sql(optimize)
+        age_tombstones(path, hours=20)
+        (run,) = workshop.registry.running()
+        done = maintain(workshop, "vacuum", vacuum_hours=1, present=run.started_at + timedelta(hours=30)).vacuum
+        assert done is not None
+        assert (done.files, (done.spared_for or "")[:21]) == (0, "build of last_payment")
+
+    def remove() -> None:
+        workshop.spark.sql(optimize)
+        gone = len(find_unneeded(path, hours=0))
+        vacuum_now(path)
+        assert gone >= 2
+
+    def amounts() -> list[tuple[int, float]]:
+        """Position and amount of the row that is corrected."""
+        return sorted((row[4], row[6]) for row in workshop.rows(view) if row[:2] == ("a", "2024-01-05T10:00:00"))
+
+    # `maintain` waits for a build, which has yet to read the log that it compares with.
+    before(Quarantine, "compare", monkeypatch, spare)
+    assert rebuild(50.0) == (1, 1, 0)
+    # `erase --vacuum` does not: after the comparison nothing of the old files is needed.
+    before(FeatureLog, "append", monkeypatch, remove)
+    assert rebuild(51.0) == (1, 1, 0)
+    # Before it, the build fails, and is run again.
+    before(Quarantine, "compare", monkeypatch, remove)
+    with pytest.raises(StorageError, match=r"files of the log of last_payment@1 .* vacuumed meanwhile, run it again"):
+        rebuild(52.0)
+    assert amounts() == [(3, 5.0), (4, 50.0), (5, 51.0)]
+    assert rebuild(52.0) == (1, 1, 0)
+    assert amounts() == [(3, 5.0), (4, 50.0), (5, 51.0), (6, 52.0)]
+    assert len(workshop.rows(view)) == len(PAYMENTS) + 3
+
+
 def test_a_join_whose_rows_were_removed_and_vacuumed_fails_and_answers_nothing_else(
     workshop: Workshop, view: FeatureView
 ) -> None:
@@ -214,6 +275,57 @@ def test_a_join_whose_rows_were_removed_and_vacuumed_fails_and_answers_nothing_e
     assert maintain(workshop, "vacuum", vacuum_hours=1).vacuum.files > 0  # type: ignore[union-attr]
     with pytest.raises(Exception, match="were removed while it was read, by retention"):
         answers(pinned)
+
+
+@pytest.fixture
+def desk(spark: "SparkSession", tmp_path: Path) -> Iterator[Desk]:
+    """A store that another process can open too."""
+    yield from open_desk(tmp_path, views=("last",))
+
+
+@pytest.mark.parametrize("removes", [False, True], ids=["compaction", "a deletion"])
+def test_a_process_that_reads_beside_a_vacuum_gets_its_rows_or_is_told_that_they_went(
+    desk: Desk, spark: "SparkSession", removes: bool
+) -> None:
+    path, log = desk.folder / "spine.parquet", str(desk.log())
+    pq.write_table(numbered_spine(), path)
+    wanted = None if removes else desk.ask(["last:amount"], str(path)).save("undisturbed").content_hash
+    maintainer = Maintainer(
+        session=lambda: spark,
+        registry=desk.store.registry,
+        warehouse=str(desk.store.settings.warehouse),
+        settings=MaintenanceSettings(vacuum_hours=1, compact_files=1),
+    )
+
+    def maintain_log(part: str) -> Maintained:
+        present = datetime.now(UTC)
+        (done,) = maintainer.maintain([desk.store.registry.view("last")], now=present, present=present, parts=[part])
+        return done
+
+    with saving_elsewhere(desk, path, "elsewhere") as (save, folder):
+        # In the middle: it holds still, and a task that has not begun is still to read the log.
+        os.killpg(save.pid, signal.SIGSTOP)
+        written = list((folder / "data").glob("*.parquet"))
+        if removes:
+            spark.sql(f"DELETE FROM delta.`{log}` WHERE customer = 'b'")
+        else:
+            assert maintain_log("compact").compact.files_after == 1  # type: ignore[union-attr]
+        age_tombstones(log, hours=20)
+        assert maintain_log("vacuum").vacuum.files == (1 if removes else 2)  # type: ignore[union-attr]
+        os.killpg(save.pid, signal.SIGCONT)
+        code = save.wait(120)
+    told = (desk.folder / "save.log").read_text()
+    if removes:
+        assert code == 1
+        assert re.search(
+            r"StorageError: rows of last@1 .* removed while it was read, by a DELETE .*run this again", told
+        )
+        assert "elsewhere" not in [manifest.name for manifest in desk.store.training_sets()]
+    else:
+        assert code == 0, told[-3000:]
+        found = desk.store.training_set("elsewhere@1")
+        assert (found.content_hash, found.rows) == (wanted, ROWS)
+        assert len(written) < len(found.files())
 
 
 def test_a_view_without_retention_or_rows_needs_nothing(workshop: Workshop, tmp_path: Path) -> None:
