@@ -16,10 +16,12 @@ from features.errors import FeatureStoreError, PlatformError, RegistryError
 from features.materialization.findings.finding import ERROR, Finding
 
 if TYPE_CHECKING:
+    from features.config import AirflowSettings
     from features.store import FeatureStore
 
 _PYTHON = ((3, 11), (3, 14))
 _FREE_MIB = 2048
+_SUBMIT = "spark-submit"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,9 +53,11 @@ def doctor(args: Namespace) -> Answer:
     try:
         store = open_store(args)
     except FeatureStoreError as exc:
+        checks.append(_check(_SUBMIT, _own_spark_submit))
         checks.append(Check(name="configuration", ok=False, found=str(exc)))
     else:
         settings = store.settings
+        checks.append(_check(_SUBMIT, partial(_spark_submit, settings.airflow, args)))
         checks.append(Check(name="configuration", ok=True, found=f"{args.conf}, environment {settings.env!r}"))
         with store:
             checks += [_check(name, partial(look, store)) for name, look in _ENVIRONMENT.items()]
@@ -116,9 +120,26 @@ def _delta() -> str:
     return ", ".join(path.name for path in install_delta_jars())
 
 
-def _spark_submit() -> str:
+def _spark_submit(airflow: "AirflowSettings", args: Namespace) -> str:
+    """The program that DAGs run jobs with."""
+    from features.orchestration.plan import spark_submit_command
+
+    program = spark_submit_command(airflow)[0]
+    if program != _SUBMIT:
+        # Runs begin in the folder that holds conf. Which Python the program takes is for its own environment to say.
+        submit = shutil.which(Path(args.conf).resolve().parent / program if os.sep in program else program)
+        if submit is None:
+            raise PlatformError(
+                f"airflow.spark_submit names {program}, which this machine lacks or may not run; correct it, or "
+                "ask on a machine that runs Airflow's tasks"
+            )
+        return f"{submit}, of airflow.spark_submit"
+    return _own_spark_submit()
+
+
+def _own_spark_submit() -> str:
     """Spark runs jobs with the `python3` of the PATH, unless it is told otherwise."""
-    submit = shutil.which("spark-submit")
+    submit = shutil.which(_SUBMIT)
     chosen = os.environ.get("PYSPARK_DRIVER_PYTHON") or os.environ.get("PYSPARK_PYTHON") or "python3"
     python = shutil.which(chosen)
     own = Path(sys.prefix, "bin")
@@ -189,7 +210,6 @@ _MACHINE: dict[str, Callable[[], str]] = {
     "Python": _python,
     "JDK": _java,
     "Delta jars": _delta,
-    "spark-submit": _spark_submit,
 }
 _ENVIRONMENT: "dict[str, Callable[[FeatureStore], str]]" = {
     "registry": _registry,

@@ -52,19 +52,32 @@ async def tell_of_missed_deadline(context: Mapping[str, Any], paths: Sequence[st
     Args:
         context: what Airflow tells of the run and of the deadline.
         paths: of functions, of coroutine functions, or of notifiers.
+
+    Raises:
+        ExceptionGroup: what some of them raised, a ConfigError where there is nothing at a path; all were called.
     """
     made = _instant((context.get("dag_run") or {}).get("queued_at"))
     expected = _instant((context.get("deadline") or {}).get("deadline_time"))
     if made is not None and expected is not None and made > expected:
         return
+    failed = []
     for path in paths:
-        target = _resolve(path)
-        if isinstance(target, BaseNotifier) and type(target).async_notify is not BaseNotifier.async_notify:
-            await target.async_notify(context)  # type: ignore[arg-type]  # it has fewer keys
-        elif inspect.iscoroutinefunction(target):
-            await target(context)
-        else:
-            await asyncio.to_thread(target, context)
+        try:
+            await _tell(path, context)
+        except Exception as exc:  # noqa: BLE001 - boundary: code of others; one that is broken silences no other
+            failed.append(exc)
+    if failed:
+        raise ExceptionGroup("airflow.on_missed_deadline", failed)
+
+
+async def _tell(path: str, context: Mapping[str, Any]) -> None:
+    target = _resolve(path)
+    if isinstance(target, BaseNotifier) and type(target).async_notify is not BaseNotifier.async_notify:
+        await target.async_notify(context)  # type: ignore[arg-type]  # it has fewer keys
+    elif inspect.iscoroutinefunction(target):
+        await target(context)
+    else:
+        await asyncio.to_thread(target, context)
 
 
 def _resolve(path: str) -> Any:

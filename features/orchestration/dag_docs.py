@@ -37,7 +37,14 @@ def describe_commands(tasks: Sequence[TaskPlan], upstreams: Sequence[Upstream] =
     """The commands of a run, to copy."""
     pinned = "".join(f" --upstream {upstream.reference}=<delta version>" for upstream in upstreams)
     lines = [_readable(task.command) + (pinned if task.builds else "") for task in tasks]
-    return ["", "Each run, from the project's root:", "```sh", *lines, "```"]
+    pools = dict.fromkeys(task.pool for task in tasks if task.pool is not None)
+    return ["", "Each run, from the project's root:", "```sh", *lines, "```", *map(_describe_pool, pools)]
+
+
+def _describe_pool(pool: str) -> str:
+    # Airflow neither fails such a task nor calls anyone; this is beside the run that does not start.
+    made = shlex.join(["airflow", "pools", "set", pool, "8", "feature views"])
+    return f"\nTakes a slot of Airflow's pool `{pool}`; while there is none of that name, no task starts: `{made}`"
 
 
 def _readable(command: Sequence[str]) -> str:

@@ -26,7 +26,8 @@ execution_api_server_url = {url}/execution/
 fernet_key = {fernet_key}
 
 [database]
-sql_alchemy_conn = sqlite:///{home}/airflow.db
+# Seconds that a write waits for another's to end: on a busy machine the 5 of the default are soon over.
+sql_alchemy_conn = sqlite:///{home}/airflow.db?timeout=60
 
 [logging]
 base_log_folder = {home}/logs

@@ -71,7 +71,7 @@ def maintenance_dags(settings: Settings, *, conf: str = "conf") -> tuple[DagPlan
     if schedule is None:
         return ()
     _check_schedule(schedule, "airflow.maintenance_schedule")
-    command = (*_spark_submit(settings.airflow), "jobs/maintain.py", "--conf", conf, "--env", settings.env)
+    command = (*spark_submit_command(settings.airflow), "jobs/maintain.py", "--conf", conf, "--env", settings.env)
     tasks = (TaskPlan(task_id="maintain", command=command, pool=settings.airflow.pools.spark),)
     about = "Maintains the offline logs of all views: compacts them, removes what no reader needs, and what is too old."
     plan = _plan(
@@ -88,6 +88,17 @@ def maintenance_dags(settings: Settings, *, conf: str = "conf") -> tuple[DagPlan
         doc="\n".join((about, *describe_commands(tasks))),
     )
     return (plan,)
+
+
+def spark_submit_command(settings: AirflowSettings) -> tuple[str, ...]:
+    """The program that runs jobs, and its own options. Raises: ConfigError: `airflow.spark_submit` is no command."""
+    try:
+        words = tuple(shlex.split(settings.spark_submit))
+    except ValueError as exc:
+        raise ConfigError(f"airflow.spark_submit: {settings.spark_submit!r} is no shell command: {exc}") from exc
+    if not words:
+        raise ConfigError("airflow.spark_submit is empty; name the program, such as spark-submit")
+    return words
 
 
 def _view_dag(view: AppliedView, crons: Mapping[str, str | None], settings: Settings, conf: str) -> DagPlan:
@@ -126,7 +137,7 @@ def _view_dag(view: AppliedView, crons: Mapping[str, str | None], settings: Sett
 
 def _view_tasks(view: AppliedView, settings: Settings, conf: str) -> tuple[TaskPlan, ...]:
     """One command, whose Spark builds and loads; two where loads are to take slots of their own pool."""
-    submit, pools = _spark_submit(settings.airflow), settings.airflow.pools
+    submit, pools = spark_submit_command(settings.airflow), settings.airflow.pools
     where = ("--conf", conf, "--env", settings.env)
     build = (
         *submit,
@@ -155,7 +166,7 @@ def _training_set_dag(name: str, wanted: TrainingSetSettings, settings: Settings
     if wanted.schedule is not None:
         _check_schedule(wanted.schedule, f"training_sets.{name}.schedule")
     command = (
-        *_spark_submit(settings.airflow),
+        *spark_submit_command(settings.airflow),
         "jobs/training_set.py",
         *("--name", name, "--features", wanted.features, "--spine", wanted.spine),
         *("--conf", conf, "--env", settings.env),
@@ -212,13 +223,3 @@ def _check_schedule(schedule: str, setting: str) -> None:
         parse_schedule(schedule)
     except DefinitionError as exc:
         raise ConfigError(f"{setting}: {exc}") from exc
-
-
-def _spark_submit(settings: AirflowSettings) -> tuple[str, ...]:
-    try:
-        words = tuple(shlex.split(settings.spark_submit))
-    except ValueError as exc:
-        raise ConfigError(f"airflow.spark_submit: {settings.spark_submit!r} is no shell command: {exc}") from exc
-    if not words:
-        raise ConfigError("airflow.spark_submit is empty; name the program, such as spark-submit")
-    return words

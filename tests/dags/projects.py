@@ -29,7 +29,8 @@ training_sets:
 """
 
 # Notes its arguments, and tells its end as a job does. Of some starts it fails: once, with the code that Airflow takes
-# for a skip and no word, of the one in a file; 1999: of what no retry cures; 1997: of what one may cure.
+# for a skip and no word, of the one in a file; 1999: of what no retry cures; 1997: of what one may cure; 1996: of what
+# nothing cures. A view named `tardy` takes until someone was told that it is late.
 RECORDER = """\
 #!/bin/sh
 echo "$FEATURES_ENV $*" >> calls.txt
@@ -42,6 +43,8 @@ case "$*" in
   *"--start 1999-"*) test -e repaired || fail SourceError "no folder data/payments" false ;;
   *"--start 1998-"*) sleep 600 ;;
   *"--start 1997-"*) fail StorageError "the warehouse does not answer" true ;;
+  *"--start 1996-"*) fail SourceError "no folder data/refunds" false ;;
+  *"--view tardy@"*) for second in $(seq 90); do test -e late.txt && break; sleep 1; done ;;
 esac
 echo '{"build": {"status": "built", "delta_version": 7, "position": 8, "run_id": "r1"}}' > "$FEATURES_JOB_END_FILE"
 """

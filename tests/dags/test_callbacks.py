@@ -38,6 +38,11 @@ told.clear()
 # Made by catch-up, long after its deadline.
 asyncio.run(tell_of_missed_deadline(context("2024-01-01T00:00:00+00:00"), paths))
 print(told)
+try:
+    asyncio.run(tell_of_missed_deadline(context("2013-03-10T00:00:01+00:00"), ["pager:nobody", "pager:late"]))
+except ExceptionGroup as group:
+    print(*group.exceptions, told)
+told.clear()
 Callback("pager:Tell")(context(None))
 print(told)
 for path in ("pager:nobody", "no_such_package.pager:late"):
@@ -53,9 +58,11 @@ def test_functions_coroutines_and_notifiers_are_called_by_their_paths(
 ) -> None:
     result = airflow_home.run(project, sys.executable, "-c", CODE)
     assert result.returncode == 0, result.stderr
-    late, of_catch_up, failed, nobody, no_package = result.stdout.splitlines()[-5:]
+    late, of_catch_up, one_broken, failed, nobody, no_package = result.stdout.splitlines()[-6:]
     assert late == str([(kind, "daily") for kind in ("function", "coroutine", "notifier", "async notifier")])
     assert of_catch_up == "[]"
+    assert "'pager:nobody' cannot be called" in one_broken
+    assert one_broken.endswith("[('function', 'daily')]")
     assert failed == "[('notifier', 'daily')]"
     assert "'pager:nobody' cannot be called" in nobody
     assert "No module named 'no_such_package'" in no_package

@@ -134,6 +134,7 @@ def test_pools_callbacks_and_deadlines_are_those_of_the_settings(airflow_home: A
     assert build["on_failure"] == load["on_failure"] == ["alerts.pager:page"]
     assert read["dags"]["daily"]["deadlines"] == [timedelta(days=1, minutes=30).total_seconds()]
     assert read["dags"]["by_hand"]["deadlines"] == []
+    assert "`airflow pools set jobs 8 'feature views'`" in read["dags"]["daily"]["doc"]
 
 
 def test_without_a_start_only_the_latest_complete_interval_is_run(airflow_home: AirflowHome, project: Project) -> None:
@@ -178,3 +179,15 @@ def test_run_of_a_dag_passes_its_data_interval(airflow_home: AirflowHome, projec
     result = airflow_home.run(project, AIRFLOW, "dags", "test", "daily", "2013-03-10T00:00:00+00:00")
     assert result.returncode == 0, result.stdout + result.stderr
     assert project.calls("daily") == [project.call("daily", "2013-03-09", "2013-03-10")]
+
+
+def test_program_that_is_missing_fails_a_run_at_once_and_names_the_setting(
+    airflow_home: AirflowHome, project: Project
+) -> None:
+    conf = "airflow: {spark_submit: no-such-submit, retries: 1, retry_delay_seconds: 1}\n"
+    (project.root / "conf/local.yaml").write_text(conf, encoding="utf-8")
+    result = airflow_home.run(project, AIRFLOW, "dags", "test", "daily", "2013-03-10T00:00:00+00:00")
+    told = result.stdout + result.stderr
+    assert "the command cannot be run here, see above; correct airflow.spark_submit: " in told
+    assert told.count("Running command: ") == 1
+    assert result.returncode != 0

@@ -1,44 +1,48 @@
 """The local Airflow, started for real: what it runs, what it tells of failures, and what it leaves behind."""
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 
-import psutil
 import pytest
 
 from features import ViewSource
 from features.errors import FeatureStoreError, PlatformError
 from features.orchestration.airflow_client import read_import_errors, read_task_log
 from features.orchestration.local_airflow import LocalAirflow
-from features.orchestration.local_config import build_environment
-from tests.builders import make_view
-from tests.dags.projects import DAGS, Project, make_project
+from tests.builders import at, make_view
+from tests.dags.live import (
+    PAGED,
+    PAGER,
+    ask,
+    blocked_by,
+    deadlines_of,
+    local_airflow,
+    processes_of,
+    read,
+    run_airflow,
+    wait_until,
+    wait_until_done,
+    wait_until_logged,
+    wait_until_running,
+    wait_until_written,
+)
+from tests.dags.projects import Project, make_project
 
 pytestmark = pytest.mark.integration
 
-
-# What a team has called when a run has failed for good; it writes beside the registry.
-PAGER = """\
-import os
-from pathlib import Path
-
-def page(context):
-    with Path(os.environ["FEATURES_CONF"]).with_name("paged.txt").open("a") as file:
-        print(context["dag"].dag_id, str(context["exception"]).splitlines()[0], file=file)
-"""
-PAGED = "airflow: {on_failure: 'pager:page'}\n"
+VIEWS = (
+    *(make_view(name=name) for name in ("daily", "other", "slow")),
+    make_view(name="reader", sources=[ViewSource(name="slow", view="slow")]),
+    make_view(name="by_hand", schedule=None),
+)
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = make_project(tmp_path_factory.mktemp("local"))
-    reader = make_view(name="reader", sources=[ViewSource(name="slow", view="slow")])
-    scheduled = [make_view(name=name) for name in ("daily", "other", "slow")]
-    project.apply(*scheduled, reader, make_view(name="by_hand", schedule=None))
+    project.apply(*VIEWS)
     (project.root / "plugins").mkdir()
     (project.root / "plugins/pager.py").write_text(PAGER, encoding="utf-8")
     (project.root / "conf/local.yaml").write_text(PAGED, encoding="utf-8")
@@ -51,61 +55,11 @@ def airflow(project: Project) -> Iterator[LocalAirflow]:
     airflow.start()
     try:
         airflow.wait_ready()
+        ask(airflow, "POST", "pools", {"name": "jobs", "slots": 8})
         airflow.unpause(["daily", "other", "by_hand"])
         yield airflow
     finally:
         airflow.stop()
-
-
-def local_airflow(project: Project) -> LocalAirflow:
-    environment = {"FEATURES_CONF": str(project.root / "conf"), "PYTHONPATH": str(project.root / "plugins")}
-    return LocalAirflow(
-        home=project.root / ".state/airflow",
-        dags=DAGS,
-        root=project.root,
-        parse_seconds=3,
-        triggerer=True,
-        environment=environment,
-    )
-
-
-def wait_until_running(airflow: LocalAirflow, dag_id: str, process: str) -> None:
-    deadline = time.monotonic() + 60
-    while not any(process in " ".join(found.cmdline()) for found in processes_of(airflow.home)):
-        assert time.monotonic() < deadline, airflow.run_states([dag_id])
-        time.sleep(0.2)
-
-
-def wait_until_done(airflow: LocalAirflow, dag_id: str, run_id: str) -> str:
-    deadline = time.monotonic() + 90
-    while True:
-        (state,) = (run.state for run in airflow.run_states([dag_id])[dag_id] if run.run_id == run_id)
-        if state in ("success", "failed"):
-            return state
-        assert time.monotonic() < deadline, state
-        time.sleep(0.2)
-
-
-def wait_until_logged(airflow: LocalAirflow, dag_id: str, words: str) -> None:
-    deadline = time.monotonic() + 90
-    while not any(words in log for log in logs_of(airflow, dag_id)):
-        assert time.monotonic() < deadline, airflow.run_states([dag_id])
-        time.sleep(0.2)
-
-
-def logs_of(airflow: LocalAirflow, dag_id: str) -> list[str]:
-    return [read_task_log(airflow.home, dag_id, run.run_id, lines=99) for run in airflow.run_states([dag_id])[dag_id]]
-
-
-def processes_of(home: Path) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.status() != psutil.STATUS_ZOMBIE and process.environ().get("AIRFLOW_HOME") == str(home):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
 
 
 def test_each_interval_within_the_bounds_is_run_once_and_a_failed_one_again(
@@ -125,9 +79,7 @@ def test_each_interval_within_the_bounds_is_run_once_and_a_failed_one_again(
 
 def test_a_backfill_of_airflow_runs_the_intervals_that_it_is_asked_for(airflow: LocalAirflow, project: Project) -> None:
     days = ("--from-date", "2013-02-01", "--to-date", "2013-02-02")
-    command = [str(Path(sys.executable).parent / "airflow"), "backfill", "create", "--dag-id", "daily", *days]
-    environment = build_environment(home=airflow.home, marker=("NONE", ""), extra=airflow.environment)
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
+    run_airflow(airflow, "backfill", "create", "--dag-id", "daily", *days)
     wanted = {project.call("daily", *day) for day in (("2013-02-01", "2013-02-02"), ("2013-02-02", "2013-02-03"))}
     deadline = time.monotonic() + 90
     while not wanted <= set(project.calls("daily")):
@@ -199,8 +151,7 @@ def test_failure_that_no_retry_cures_fails_at_once_in_the_words_of_the_job_and_r
     with pytest.raises(FeatureStoreError, match=r"DAG by_hand failed(.|\n)*SourceError: no folder data/payments"):
         airflow.wait_for_runs({"by_hand": 100}, timeout_seconds=90)
     assert sum("--start 1999-" in call for call in project.calls("by_hand")) == 1
-    paged = (project.root / "paged.txt").read_text(encoding="utf-8").splitlines()
-    assert "by_hand SourceError: no folder data/payments" in paged[-1]
+    wait_until_written(project.root / "paged.txt", "by_hand SourceError: no folder data/payments")
     (project.root / "repaired").touch()
     assert airflow.rerun_failed(["by_hand", "daily"]) == 1
     done = sum(run.state == "success" for run in airflow.run_states(["by_hand"])["by_hand"])
@@ -212,6 +163,47 @@ def test_failure_that_a_retry_may_cure_is_retried_and_then_told(airflow: LocalAi
     assert wait_until_done(airflow, "by_hand", run_id) == "failed"
     assert sum("--start 1997-" in call for call in project.calls("by_hand")) == 2
     assert "StorageError: the warehouse does not answer" in read_task_log(airflow.home, "by_hand", run_id, lines=200)
+
+
+def test_callback_that_does_not_exist_is_told_in_the_log_and_silences_no_other(
+    airflow: LocalAirflow, project: Project
+) -> None:
+    run_id = airflow.trigger("by_hand", {"start": "1996-01-01T00:00:00Z", "end": "1996-01-02T00:00:00Z"})
+    assert wait_until_done(airflow, "by_hand", run_id) == "failed"
+    wait_until_written(project.root / "paged.txt", "by_hand SourceError: no folder data/refunds")
+    log = read_task_log(airflow.home, "by_hand", run_id, lines=200)
+    assert "'pager:nobody' cannot be called: module 'pager' has no attribute 'nobody'; correct airflow.on_fail" in log
+
+
+def test_late_run_is_told_once_with_its_interval_and_one_in_time_is_not(
+    airflow: LocalAirflow, project: Project
+) -> None:
+    # What the first interval gives is expected online in some seconds, what the next two give days later.
+    expected = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=25)
+    project.apply(*VIEWS, make_view(name="tardy", delay=expected - at("2013-03-10")))
+    airflow.unpause(["tardy"])
+    airflow.wait_for_runs({"tardy": 3}, timeout_seconds=150)
+    # Nor is any run of the other views: those of catch-up are made after their deadlines.
+    assert read(project.root / "late.txt") == "tardy 2013-03-09T00:00:00Z 2013-03-10T00:00:00Z\n"
+    first, *later = (run.run_id for run in airflow.run_states(["tardy"])["tardy"])
+    assert [deadlines_of(airflow, "tardy", run_id) for run_id in later] == [[], []]
+    # That `nobody` is missing is told, and kept nobody from being called.
+    wait_until(lambda: "cannot be called: module" in str(deadlines_of(airflow, "tardy", first)), lambda: first)
+
+
+def test_task_whose_pool_is_missing_is_not_started_until_the_pool_is_made(
+    airflow: LocalAirflow, project: Project
+) -> None:
+    run_airflow(airflow, "pools", "delete", "jobs")
+    try:
+        run_id = airflow.trigger("by_hand", {"start": "2014-01-01T00:00:00Z", "end": "2014-01-02T00:00:00Z"})
+        told = "Tasks using non-existent pool 'jobs' will not be scheduled"
+        wait_until_written(airflow.home / "scheduler.log", told)
+        assert told in blocked_by(airflow, "by_hand", run_id, "materialize")
+        assert not any("--start 2014-" in call for call in project.calls("by_hand"))
+    finally:
+        run_airflow(airflow, "pools", "set", "jobs", "8", "feature views")
+    assert wait_until_done(airflow, "by_hand", run_id) == "success"
 
 
 def test_dag_files_that_break_end_the_wait_with_the_reason(airflow: LocalAirflow, project: Project) -> None:
