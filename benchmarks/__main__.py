@@ -23,6 +23,7 @@ COMMANDS = (
     ("benchmarks.load", "--types", "mixed"),
     ("benchmarks.http",),
     ("benchmarks.gate",),
+    ("benchmarks.overhead",),
 )
 
 
