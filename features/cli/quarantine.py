@@ -92,7 +92,7 @@ def drop(args: Namespace) -> Answer:
         rows = store.drop_quarantined(args.view, args.start, args.end, keys=keys, dry_run=not args.yes)
     told = "withheld rows removed" if args.yes else "withheld rows would go for good; with --yes they do"
     text = f"{args.view}: {rows} {told}" if rows else f"{args.view}: nothing to remove"
-    return Answer(text=text, data={"view": args.view, "rows": rows, "dropped": args.yes})
+    return Answer(text=text, data={"view": args.view, "rows": rows, "dropped": args.yes and rows > 0})
 
 
 def tell_intervals(found: "Sequence[QuarantinedInterval]") -> str:

@@ -68,7 +68,7 @@ def read_source(
         _check_fields(source, {**opened.columns, **{n: k for columns in variants for n, k in columns.items()}})
     if isinstance(source, BatchSource) and source.time_travel:
         return _timed(opened, source, _BEGINNING, end)
-    own = _timed(opened, source, start, end, check)
+    own = _timed(opened, source, start, end, check, is_own=True)
     if _is_feed(source) and not source.history + window:
         # A row that is updated may be of years ago: nothing of that time is needed, nor may the feed still have it.
         return own
@@ -117,9 +117,18 @@ def _check_fields(source: TimedSource, columns: Mapping[str, str]) -> None:
 
 
 def _timed(
-    opened: Opened, source: TimedSource, start: datetime, end: datetime, check: SchemaCheck | None = None
+    opened: Opened,
+    source: TimedSource,
+    start: datetime,
+    end: datetime,
+    check: SchemaCheck | None = None,
+    *,
+    is_own: bool = False,
 ) -> "DataFrame":
-    """The rows available in [start, end), their times as instants; all rows that were fetched are judged."""
+    """The rows available in [start, end), their times as instants; all rows that were fetched are judged.
+
+    is_own: it is the run's own range, for which a row in the folder of another day would be missed.
+    """
     from pyspark.sql import functions as F
 
     frame = opened.fetch(start, end)
@@ -137,7 +146,8 @@ def _timed(
         instants[field], needed = instant(frame, source, field)
         checks += needed
     checks += null_checks(source)
-    checks += day_checks(source, latest([instants[field] for field in source.time_fields]))
+    if is_own:
+        checks += day_checks(source, [instants[field] for field in source.time_fields])
     judge(frame, checks, source, whole=opened.corrupt is not None)
     if opened.corrupt is not None:
         frame = frame.drop(opened.corrupt)

@@ -36,7 +36,8 @@ class Stages:
 def rows_scanned(frame: "DataFrame") -> int | None:
     """How many rows of its sources were read to compute a persisted frame, as Spark itself has counted: no pass more.
 
-    None: nobody has counted them, as where tasks read files by themselves.
+    None: nobody has counted them, as where tasks read files by themselves, or where Spark drops what it has read since
+    nothing can match it.
     """
     session = frame.sparkSession._jsparkSession  # PySpark has no words for the metrics of a plan
     try:
@@ -60,8 +61,8 @@ def _count_leaf(leaf: "JavaObject") -> int | None:
         return _count(leaf.executedPlan())
     if kind.endswith("QueryStageExec"):
         return _count(leaf.plan())
-    if kind == "ReusedExchangeExec":
-        # It stands for one that is counted where it runs.
+    if kind in ("ReusedExchangeExec", "LocalTableScanExec"):
+        # One that is counted where it runs; and rows of the query itself, such as a feed's times of commits.
         return 0
     counted = leaf.metrics().get("numOutputRows")
     # Of a range each row is the number of a task.

@@ -13,9 +13,9 @@ from features.core.schedule import Interval, cover, join, previous_intervals, sp
 from features.errors import FeatureStoreError, UsageError
 from features.materialization.build import Builder
 from features.materialization.chunks import Chunk, ChunkWork
-from features.materialization.maintenance.expired import is_expired
+from features.materialization.maintenance.expired import Kept
 from features.materialization.results import BuildResult, ChunkResult
-from features.registry import LedgerEntry, Pace, Registry
+from features.registry import Pace, Registry
 
 logger = logging.getLogger(__name__)
 
@@ -159,9 +159,10 @@ class Backfill:
     def _wanted(self, since: datetime) -> tuple[list[Interval], list[Interval]]:
         """The intervals from `since` on that are to be built again, and those that never were.
 
-        What is stale past the retention stays as it is: a rerun has nothing to compare with.
+        What was built and lies past the retention stays as it is: a rerun has nothing to compare with.
         """
         known = {e.interval: e for e in self.registry.ledger(self.applied, since=since, until=self.end)}
+        kept = Kept.of(self.registry, self.applied)
         reruns, firsts = [], []
         for interval in cover(self.applied.schedule, self.start, self.end):
             entry = known.get(interval)
@@ -169,12 +170,11 @@ class Backfill:
                 continue
             if entry is None or not entry.built:
                 firsts.append(interval)
-            elif self.every or entry.status not in ("built", "empty") or self._can_refresh(entry):
+            elif self.every or (
+                (entry.stale or entry.status not in ("built", "empty")) and not kept.lacks(entry.interval)
+            ):
                 reruns.append(interval)
         return reruns, firsts
-
-    def _can_refresh(self, entry: LedgerEntry) -> bool:
-        return entry.stale and not is_expired(self.registry, self.applied, entry.interval)
 
     def _remaining(self, work: ChunkWork) -> list[Interval]:
         covered = [Interval(result.start, result.end) for result in work.results]
@@ -244,7 +244,8 @@ def rerun_past(
     built = {entry.interval for entry in judged if entry.built}
     nominal = None if built & set(own) else end
     wanted = [interval for interval in past if interval in built]
-    kept = [interval for interval in wanted if not is_expired(builder.registry, applied, interval)]
+    left = Kept.of(builder.registry, applied)
+    kept = [interval for interval in wanted if not left.lacks(interval)]
     if len(kept) < len(wanted):
         logger.info(
             "past retention: not built again", extra={"view": applied.reference, "intervals": len(wanted) - len(kept)}

@@ -31,6 +31,7 @@ from features.materialization.publishing import (
     append_changes,
     count_changes,
     logged_rows,
+    reading_log,
     sum_changes,
 )
 from features.materialization.results import BuildResult
@@ -216,7 +217,8 @@ class _Run:
         ends = {interval.end for interval in self.intervals}
         missing = sorted(ends - built)
         if missing and snapshot is not None and self.log.may_hold(snapshot, missing):
-            held = logged_rows(self.log, snapshot, missing).select(F.unix_micros(INTERVAL)).distinct().collect()
+            with reading_log(self.applied):
+                held = logged_rows(self.log, snapshot, missing).select(F.unix_micros(INTERVAL)).distinct().collect()
             built |= {end for end in missing if any(row[0] == to_micros(end) for row in held)}
         return ends & built
 

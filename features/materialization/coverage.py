@@ -6,7 +6,7 @@ from datetime import datetime
 
 from features.core.applied import AppliedView
 from features.core.schedule import Interval, iterate_intervals, next_tick, previous_tick
-from features.materialization.maintenance.expired import is_expired
+from features.materialization.maintenance.expired import Kept
 from features.registry import LedgerEntry, Registry
 
 # The worst first: where several intervals share a place, it counts.
@@ -75,10 +75,11 @@ def cover_view(
         start, end: only intervals that overlap [start, end); those of it that are due are expected.
     """
     entries = registry.ledger(view, since=start, until=end)
+    kept = Kept.of(registry, view)
     known = {entry.interval: entry for entry in entries}
     expected = _expected(view, entries, now=now, bounds=bounds, start=start, end=end)
-    found = [_judged(registry, view, known.pop(i)) if i in known else _missing(i) for i in expected]
-    found += [_judged(registry, view, entry) for entry in known.values()]
+    found = [_judged(known.pop(i), kept) if i in known else _missing(i) for i in expected]
+    found += [_judged(entry, kept) for entry in known.values()]
     return tuple(sorted(found, key=lambda item: (item.start, item.end)))
 
 
@@ -128,14 +129,14 @@ def _tick_from(schedule: str, moment: datetime) -> datetime:
     return tick if tick == moment else next_tick(schedule, moment)
 
 
-def _judged(registry: Registry, view: AppliedView, entry: LedgerEntry) -> IntervalState:
+def _judged(entry: LedgerEntry, kept: Kept) -> IntervalState:
     return IntervalState(
         start=entry.interval.start,
         end=entry.interval.end,
         status=entry.status,
         built=entry.built,
         # Past the retention nothing is built again.
-        stale=entry.stale and not is_expired(registry, view, entry.interval),
+        stale=entry.stale and not kept.lacks(entry.interval),
         rows=entry.rows,
         position=entry.position,
         delta_version=entry.delta_version,

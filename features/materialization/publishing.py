@@ -1,6 +1,7 @@
 """What builds and releases share of publishing: reading the log's rows of an interval, counting, and the commit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from features.errors import SourceError, StorageError
 from features.materialization.ledger import Told
 from features.stores.delta import FeatureLog, micros_literal
 from features.stores.log_state import EVENT, INTERVAL, OP, RETRACT, Commit, Snapshot
+from features.stores.spark_errors import first_line, spark_errors
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -33,6 +35,22 @@ def logged_rows(log: FeatureLog, snapshot: Snapshot, ends: Sequence[datetime]) -
     return ranged if len(ends) == 1 else ranged.where(F.col(INTERVAL).isin([micros_literal(e) for e in ends]))
 
 
+@contextmanager
+def reading_log(view: AppliedView) -> Iterator[None]:
+    """Tells that files of the view's log could not be read inside the block. Raises: StorageError."""
+    unreadable: tuple[type[Exception], ...] = (SourceError, *spark_errors())
+    try:
+        yield
+    except unreadable as exc:
+        if f"/{view.log_path}/" not in str(exc):
+            raise
+        # An erasure's vacuum, and one by hand, wait for nobody: the next run reads the files of today.
+        raise StorageError(
+            f"files of the log of {view.reference} cannot be read; where they were vacuumed meanwhile, run it again: "
+            f"{first_line(exc)}"
+        ) from exc
+
+
 def count_changes(changes: "DataFrame", view: AppliedView) -> Totals:
     """Rows, corrections and retractions to append, by the end of their interval.
 
@@ -45,16 +63,9 @@ def count_changes(changes: "DataFrame", view: AppliedView) -> Totals:
         F.count_if(CORRECTS).alias("corrections"),
         F.count_if(F.col(OP) == RETRACT).alias("retractions"),
     )
-    try:
-        listed = collect_one(counted.groupBy().agg(F.collect_list(F.struct("*")).alias("all")), view.reference)
-    except SourceError as exc:
-        if f"{view.log_path}/" not in str(exc):
-            raise
-        # An erasure's vacuum, and one by hand, wait for nobody: the next run reads the files of today.
-        raise StorageError(
-            f"files of the log of {view.reference} cannot be read; where they were vacuumed meanwhile, run it again: "
-            f"{exc}"
-        ) from exc
+    everything = counted.groupBy().agg(F.collect_list(F.struct("*")).alias("all"))
+    with reading_log(view):
+        listed = collect_one(everything, view.reference)
     return {
         from_micros(r["end"]): {name: r[name] for name in ("rows", "corrections", "retractions")} for r in listed["all"]
     }

@@ -3,7 +3,7 @@
 import re
 import shlex
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,20 +21,16 @@ from features.orchestration.dag_plan import WAIT, Upstream
 from features.orchestration.published_views import PublishedViews
 from features.orchestration.upstream_events import (
     Published,
-    asset_name,
     event_extra,
     missing,
     needed,
     newest_version,
-    read_events,
 )
 
 # What may follow `--upstream` on a command line.
 _PINNED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*@\d+=\d+")
 # As a shell ends where a program is missing, or is none.
 _NO_PROGRAM = re.compile(r"exit code 12[67]\b")
-# Of an asset's newest events: more than the intervals of any run, save those of which the registry tells.
-_EVENTS = 1000
 
 
 class JobOperator(BashOperator):
@@ -86,8 +82,9 @@ class JobOperator(BashOperator):
 class WaitOperator(BaseOperator):
     """Waits until every view that is read covers the run's interval, and returns what is then read of each.
 
-    Between looks it is deferred: it takes no slot of a worker, and the triggerer wakes it when a run of one of those
-    views has succeeded. What a job built without Airflow has no asset event: the registry's ledger tells of it.
+    What is built, and at which Delta version, the registry's ledger tells, by which jobs without Airflow count too, and
+    nothing that a restored log lacks. Between looks it is deferred: it takes no slot of a worker, and the triggerer
+    wakes it when a run of one of those views has succeeded.
 
     Args:
         upstreams: the views, each (`name@version`, cron or None, seconds of history that are read).
@@ -121,9 +118,9 @@ class WaitOperator(BaseOperator):
     def look(self, context: Any, event: object = None, until: str | None = None) -> list[str]:
         """The same, once more, woken by the trigger's event; until: ISO, when it gives up."""
         run = run_range(context)
-        # Before the events are read: a run that ends in between must wake the trigger.
+        # Before the ledger is read: a run that ends in between must wake the trigger.
         seen = {upstream.name: _succeeded(context, upstream.name) for upstream in self._upstreams}
-        looked = {upstream: self._look_at(upstream, run, context) for upstream in self._upstreams}
+        looked = {upstream: self._look_at(upstream, run) for upstream in self._upstreams}
         lacking = {upstream: holes for upstream, (holes, _) in looked.items() if holes}
         if lacking:
             self._wait(run, lacking, {upstream.name: seen[upstream.name] for upstream in lacking}, until)
@@ -153,26 +150,20 @@ class WaitOperator(BaseOperator):
             for reference, cron, history in self.upstreams
         ]
 
-    def _look_at(self, upstream: Upstream, run: Interval, context: Any) -> tuple[tuple[Interval, ...], int | None]:
+    def _look_at(self, upstream: Upstream, run: Interval) -> tuple[tuple[Interval, ...], int | None]:
         """The intervals that are missing, and the newest Delta version."""
         wanted = needed(upstream, run, since=None if self.since is None else datetime.fromisoformat(self.since))
-        (asset,) = (inlet for inlet in self.inlets if inlet.name == asset_name(upstream.name))
-        newest_first = context["inlet_events"][asset].ascending(False).limit(_EVENTS)
-        told = read_events([event.extra for event in newest_first], upstream)
-        published = self._ask(lambda views: views.held(upstream.reference, told))
-        if upstream.history or not published or missing(wanted, published):
-            since = None if upstream.history else min((interval.start for interval in wanted), default=run.start)
-            built = self._ask(lambda views: views.read(upstream.reference, since=since, until=run.end))
-            published += built
-            if upstream.history and built:
-                # Of what it reads back into, what lies behind the first interval that was ever built.
-                reach = Interval(run.start - upstream.history, run.start)
-                wanted = (*needed(upstream, reach, since=built[0].interval.start), *wanted)
-        return missing(wanted, published), newest_version(published)
+        since = None if upstream.history else min((interval.start for interval in wanted), default=run.start)
+        built = self._built(upstream, since=since, until=run.end)
+        if upstream.history and built:
+            # Of what it reads back into, what lies behind the first interval that was ever built.
+            reach = Interval(run.start - upstream.history, run.start)
+            wanted = (*needed(upstream, reach, since=built[0].interval.start), *wanted)
+        return missing(wanted, built), newest_version(built)
 
-    def _ask(self, question: Callable[[PublishedViews], list[Published]]) -> list[Published]:
+    def _built(self, upstream: Upstream, *, since: datetime | None, until: datetime) -> list[Published]:
         try:
-            return question(PublishedViews(self.conf, self.environment))
+            return PublishedViews(self.conf, self.environment).read(upstream.reference, since=since, until=until)
         except FeatureStoreError as exc:
             error = AirflowException if exc.retry else AirflowFailException
             raise error(f"{type(exc).__name__}: {exc}") from None

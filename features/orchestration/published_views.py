@@ -1,6 +1,5 @@
 """What the registry knows to be built of a view, for a task that waits for it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -32,23 +31,7 @@ class PublishedViews:
 
         Raises: ConfigError, RegistryError; NotFoundError: there is no such view, any more.
         """
-        with self._open() as registry:
+        folder = Path(self.conf)
+        with open_registry(load_settings(folder, env=self.env), folder.parent) as registry:
             entries = registry.ledger(registry.view(reference), since=since, until=until)
         return [Published(interval=e.interval, delta_version=e.delta_version) for e in entries if e.built]
-
-    def held(self, reference: str, told: Sequence[Published]) -> list[Published]:
-        """Of what events tell of a view version, what its log holds: one that was restored lacks what came after.
-
-        Raises: as `read`.
-        """
-        if not told:
-            return []
-        with self._open() as registry:
-            commits = registry.commits(registry.view(reference))
-        positions = {commit.position for commit in commits}
-        newest = max((commit.delta_version for commit in commits), default=-1)
-        return [p for p in told if p.delta_version is None or (p.delta_version <= newest and p.position in positions)]
-
-    def _open(self) -> Registry:
-        folder = Path(self.conf)
-        return open_registry(load_settings(folder, env=self.env), folder.parent)

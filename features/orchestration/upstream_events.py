@@ -1,7 +1,4 @@
-"""What a run needs of the views that its own reads, and whether their asset events tell that it is there.
-
-An event is told by the run that built: the view's reference, the interval, and the Delta version afterwards.
-"""
+"""What a run needs of the views that its own reads, whether it is there, and what a run tells of what it built."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,19 +9,13 @@ from features.core.schedule import Interval, iterate_intervals, next_tick, previ
 from features.core.times import MICROSECOND, format_instant
 from features.orchestration.dag_plan import Upstream
 
-_PLACE = ("delta_version", "position")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Published:
-    """An interval that a run of an upstream built.
-
-    delta_version, position: of its log afterwards; None: it has no rows yet.
-    """
+    """An interval that a run of an upstream built; delta_version: of its log afterwards, None: it has no rows yet."""
 
     interval: Interval
     delta_version: int | None
-    position: int | None = None
 
 
 def asset_name(view: str) -> str:
@@ -43,24 +34,6 @@ def event_extra(view: str, interval: Interval, end: Mapping[str, Any]) -> dict[s
     build = end.get("build", end)
     told = {name: build.get(name) for name in ("delta_version", "position", "run_id", "status")}
     return {"view": view, "start": format_instant(interval.start), "end": format_instant(interval.end), **told}
-
-
-def read_events(extras: Iterable[Mapping[str, Any]], upstream: Upstream) -> list[Published]:
-    """What the extras of an asset's events tell of the version of the upstream that is read.
-
-    Events of other versions, and those that someone sent by hand without telling what was built, tell nothing.
-    """
-    found = []
-    for extra in extras:
-        if extra.get("view") != upstream.reference:
-            continue
-        try:
-            interval = Interval(datetime.fromisoformat(extra["start"]), datetime.fromisoformat(extra["end"]))
-            version, position = (None if (told := extra.get(name)) is None else int(told) for name in _PLACE)
-            found.append(Published(interval=interval, delta_version=version, position=position))
-        except (KeyError, TypeError, ValueError):
-            continue
-    return found
 
 
 def needed(upstream: Upstream, run: Interval, *, since: datetime | None) -> tuple[Interval, ...]:

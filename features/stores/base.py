@@ -103,7 +103,7 @@ class WinnerRows(Protocol):
         """The rows, in any order."""
 
     def run(self, then: "Task", schema: str) -> "list[Mapping[str, Any]]":
-        """The rows, of that schema, that `then` makes of these: of few in this process, else in tasks of executors.
+        """The rows, of that schema, that `then` makes of these: in tasks of executors, or here where that is sooner.
 
         Nothing goes through the JVM before it. `then` may be called in many tasks, each with rows of its own.
         """
@@ -149,7 +149,7 @@ class OnlineStore(Protocol):
     def write(
         self, view: AppliedView, winners: "DataFrame | WinnerRows", *, position: int, path: str | None = None
     ) -> Written:
-        """Put or delete each row, with a write timestamp made of the position alone; from the executors.
+        """Put or delete each row, with a write timestamp made of the position alone; from executors, or the driver.
 
         Args:
             view: the version whose table is written.

@@ -1,4 +1,4 @@
-"""The online store on Cassandra: one table per view version, written by Spark's executors, read key by key."""
+"""The online store on Cassandra: one table per view version, written by Spark jobs, read key by key."""
 
 from collections.abc import Sequence
 from threading import Lock
@@ -86,7 +86,7 @@ class CassandraStore(OnlineStore):
     def write(
         self, view: AppliedView, winners: "DataFrame | WinnerRows", *, position: int, path: str | None = None
     ) -> Written:
-        """Put or delete each row from the executors, whole rows, at a log position. See `OnlineStore.write`."""
+        """Put or delete each row, whole rows, at a log position. See `OnlineStore.write`."""
         return self._loads.write(view, winners, position=position, path=path)
 
     def delete_absent(self, view: AppliedView, keys: "DataFrame", *, position: int) -> int:

@@ -29,7 +29,7 @@ _UNKNOWN = LoadSize(rows=0, bytes=0)
 
 
 class CassandraLoads:
-    """Writes into one keyspace from Spark's executors.
+    """Writes into one keyspace from Spark's executors, or of little from its driver.
 
     connect: the session of the store. tools: for SSTables; None: loads are CQL alone.
     """

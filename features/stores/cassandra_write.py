@@ -1,4 +1,4 @@
-"""What the executors of a load do: Arrow batches in, acknowledged statements out."""
+"""What the tasks of a load do: Arrow batches in, acknowledged statements out."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator

@@ -2,14 +2,16 @@
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 from features import FeatureView
 from features.core.discovery import Definitions
-from features.registry import Registry
+from features.core.schedule import Interval
+from features.registry import IntervalOutcome, Registry
 from tests.builders import make_view
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
@@ -61,11 +63,17 @@ class Project:
         with Registry.open(f"sqlite:///{self.root}/.state/registry.db") as registry:
             registry.apply(Definitions(views={view.name: view for view in views}, services={}))
 
-    def commit(self, view: str, *, position: int, delta_version: int) -> None:
-        """Makes the registry know a commit of a view's log."""
+    def record(self, view: str, days: Sequence[str], *, delta_version: int) -> None:
+        """Makes the ledger know days of a view as built, up to the last of them, at one Delta version."""
         with Registry.open(f"sqlite:///{self.root}/.state/registry.db") as registry:
-            place = {"position": position, "delta_version": delta_version}
-            registry.record_commit(registry.view(view), **place, committed_at=datetime.now(UTC), run_id="r1")
+            bounds = [datetime.fromisoformat(day).replace(tzinfo=UTC) for day in days]
+            outcomes = [
+                IntervalOutcome(
+                    interval=Interval(*both), status="built", rows=1, position=8, delta_version=delta_version
+                )
+                for both in pairwise(bounds)
+            ]
+            registry.record_intervals(registry.view(view), "r1", outcomes)
 
     def calls(self, view: str) -> list[str]:
         """What was run of a view: the environment's name and the arguments of each run, sorted."""

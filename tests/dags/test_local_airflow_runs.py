@@ -104,17 +104,17 @@ def test_range_that_is_no_time_never_reaches_a_shell(airflow: LocalAirflow, proj
     assert not (project.root / "broken").exists()
 
 
-def test_view_waits_for_the_view_that_it_reads_and_builds_from_the_version_in_its_event(
+def test_view_waits_for_the_view_that_it_reads_and_builds_from_the_version_that_was_written(
     airflow: LocalAirflow, project: Project
 ) -> None:
     airflow.unpause(["reader"])
     wait_until_logged(airflow, "reader", "slow@1 lacks [2013-03-09T00:00:00+00:00, 2013-03-10T00:00:00+00:00)")
     assert project.calls("reader") == []
-    # What the job tells of, in whose place a shell script runs.
-    project.commit("slow", position=8, delta_version=7)
+    # What the job records, in whose place a shell script runs.
+    days = [f"2013-03-{day:02}" for day in range(9, 13)]
+    project.record("slow", days, delta_version=7)
     airflow.unpause(["slow"])
     airflow.wait_for_runs({"slow": 3, "reader": 3}, timeout_seconds=180)
-    days = [f"2013-03-{day:02}" for day in range(9, 13)]
     assert project.calls("reader") == [f"{project.call('reader', *day)} --upstream slow@1=7" for day in pairwise(days)]
 
 
@@ -179,7 +179,7 @@ def test_late_run_is_told_once_with_its_interval_and_one_in_time_is_not(
     airflow: LocalAirflow, project: Project
 ) -> None:
     # What the first interval gives is expected online in some seconds, what the next two give days later.
-    expected = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=25)
+    expected = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=45)
     project.apply(*VIEWS, make_view(name="tardy", delay=expected - at("2013-03-10")))
     airflow.unpause(["tardy"])
     airflow.wait_for_runs({"tardy": 3}, timeout_seconds=150)

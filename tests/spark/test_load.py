@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from features import DType, Entity, Feature
 from features.core.applied import AppliedView
-from features.engine.latest import plan as planning
 from features.engine.latest import plan_latest
 from features.engine.latest.plan import _frame
 from features.errors import OnlineStoreError, StorageError
@@ -393,8 +392,19 @@ def test_tasks_that_read_files_find_the_rows_that_spark_finds(
     def only_keys(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
         yield from (batch.select(["number", "name"]) for batch in batches)
 
-    types = "number bigint, name string"
-    for few in (planning._FEW_ROWS, -1):
-        with patch.object(planning, "_FEW_ROWS", few):
-            assert {tuple(row.values()) for row in native.rows.run(only_keys, types)} == {key[:2] for key in wanted}
+    tasks, context = replace(native.rows, are_few=False), workshop.spark.sparkContext
+    jobs = []
+    for rows in (native.rows, tasks):
+        context.setJobGroup(group := uuid4().hex, "")
+        found_keys = {tuple(row.values()) for row in rows.run(only_keys, "number bigint, name string")}
+        assert found_keys == {key[:2] for key in wanted}
+        jobs.append(len(context.statusTracker().getJobIdsForGroup(group)))
+    # Of few rows none.
+    assert jobs == [0, 1]
+
+    def fails(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+        raise OSError("no space left")
+
+    with pytest.raises(StorageError, match=r"loading last_payment@1 failed: OSError: no space left; run it again"):
+        native.rows.run(fails, "number bigint")
     assert moment_of(native.rows) == now.timestamp()

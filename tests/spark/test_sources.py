@@ -171,9 +171,14 @@ def test_only_the_files_of_the_days_that_a_run_needs_are_opened(
     assert opened(late, DAY3, DAY4) == 1
     # From the late row's event on.
     assert opened(late, DAYS[4], DAYS[5]) == 4
+    # A row without a created time is dropped wherever it lies, here in the folder of the 5th.
+    dropping = replace(late, null_timestamp="drop")
+    unseen = frame.where(frame.amount == 4).withColumn("seen_at", F.lit(None).cast("timestamp"))
+    unseen.write.format(kind).mode("append").partitionBy("day").save(path)
+    assert len(read(spark, dropping, DAYS[4], DAYS[5])) == 4
     # Without its created time that row is of the 2nd, whose runs do not look into the folder of the 5th.
     with pytest.raises(
-        SourceError, match=r"1 rows .* another UTC day than 'day' says \(2024-01-05 has rows of 2024-01-02"
+        SourceError, match=r"2 rows .* another UTC day than 'day' says \(2024-01-05 has rows of 2024-01-02"
     ):
         read(spark, source, DAYS[4], DAYS[5])
 

@@ -48,3 +48,9 @@ def test_nothing_is_told_of_what_only_tasks_have_read(spark: "SparkSession", pay
     assert counted(read_by_tasks) == (None, 2)
     assert counted(read_by_tasks.crossJoin(payments))[0] is None
     assert rows_scanned(payments) is None
+    assert counted(payments.groupBy("customer").count().where("count > 99").join(payments, "customer")) == (None, 0)
+
+
+def test_rows_of_the_query_itself_are_none_of_a_source(spark: "SparkSession", payments: "DataFrame") -> None:
+    names = spark.sql("SELECT * FROM VALUES ('a'), ('b') AS names (customer)")
+    assert counted(payments.join(names, "customer")) == (12, 8)

@@ -11,7 +11,7 @@ from features.engine.as_of.parquet_files import ParquetFiles
 from features.engine.latest.key_ranges import cut_ranges
 from features.engine.latest.task import Expiry, LatestTask
 from features.engine.winners import winners
-from features.errors import StorageError
+from features.errors import FeatureStoreError, StorageError
 from features.stores.base import DELETE, MAX_TTL_SECONDS, TTL_SECONDS, LoadSize, Task, WinnerRows
 from features.stores.delta import FeatureLog
 from features.stores.log_files import LogFile
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 # Of a row in a file without statistics. Rather too few: too many ranges of keys cost less than too large ones.
 _ROW_BYTES = 8
-# Of a log that this process has read, and its latest rows written, before workers for it would have started.
-_FEW_ROWS, _FEW_BYTES = 10_000, 4 << 20
+# What this process has read and written before workers for it would have started: so many rows, in so many bytes of
+# files, in a log of which no more than that has to be looked at besides.
+_FEW_ROWS, _FEW_BYTES, _LOG_BYTES = 10_000, 4 << 20, 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,18 +91,22 @@ def plan_latest(
         else Expiry(retention=duration_micros(view.retention), now=to_micros(now)),
     )
     types = {key: dtype.spark for key, dtype in view.join_keys.items()}
-    keys = _NativeRows(spark, replace(task, only_keys=True), types | {DELETE: "boolean"}, now).to_frame()
+    are_few = size.rows <= _FEW_ROWS and size.bytes <= _FEW_BYTES and sum(file.size for file in files) <= _LOG_BYTES
+    keys = _NativeRows(spark, replace(task, only_keys=True), types | {DELETE: "boolean"}, now, are_few).to_frame()
     types |= {EVENT: "timestamp", CREATED: "timestamp", **{f.name: f.dtype.spark for f in view.features}}
-    rows = _NativeRows(spark, task, types | {DELETE: "boolean", TTL_SECONDS: "int"}, now)
+    rows = _NativeRows(spark, task, types | {DELETE: "boolean", TTL_SECONDS: "int"}, now, are_few)
     return Latest(rows=rows, keys=keys, size=size, files=len(files), engine="native")
 
 
 @dataclass(frozen=True)
 class _NativeRows:
+    """are_few: this process finds them by itself."""
+
     spark: "SparkSession"
     task: LatestTask
     types: dict[str, str]
     now: datetime
+    are_few: bool
 
     def to_frame(self) -> "DataFrame":
         """See `WinnerRows.to_frame`."""
@@ -110,13 +115,18 @@ class _NativeRows:
     def run(self, then: Task, schema: str) -> list[Mapping[str, Any]]:
         """See `WinnerRows.run`."""
         chain = _Chain(self.task, then)
-        files = self.task.files
-        if sum(map(_rows_of, files)) > _FEW_ROWS or sum(file.size for file in files) > _FEW_BYTES:
+        if not self.are_few:
             return [row.asDict() for row in self._numbers().mapInArrow(chain, schema).collect()]
         import pyarrow as pa
 
         numbers = pa.record_batch({"id": pa.array(range(len(self.task.ranges)))})
-        return [row for batch in chain(iter([numbers])) for row in batch.to_pylist()]
+        try:
+            return [row for batch in chain(iter([numbers])) for row in batch.to_pylist()]
+        except FeatureStoreError:
+            raise
+        except Exception as exc:  # boundary: as Spark does with whatever a task raises
+            told = f"{type(exc).__name__}: {exc}"
+            raise StorageError(f"loading {self.task.reference} failed: {told}; run it again") from exc
 
     def _numbers(self) -> "DataFrame":
         """The number of each range, in a task of its own."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import date
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from features.core.sources import BatchSource, TimedSource
@@ -67,20 +68,23 @@ def latest(times: "Sequence[Column]") -> "Column":
     return F.greatest(*times) if len(times) > 1 else times[0]
 
 
-def day_checks(source: TimedSource, available: "Column") -> Iterator[Check]:
-    """That each row lies in the day on which it became available: runs read no other day for it, and would miss it."""
+def day_checks(source: TimedSource, times: "Sequence[Column]") -> Iterator[Check]:
+    """That each row lies in the day on which it became available: runs read no other day for it, and would miss it.
+
+    times: of the rows, as instants. One with a null time is dropped, wherever it lies, or refused.
+    """
     from pyspark.sql import functions as F
 
     if not isinstance(source, BatchSource) or source.partition_field is None:
         return
     kept = F.col(quoted(source.partition_field)).cast("date")
     # By numbers: dates of times are those of the session's zone.
-    micros = F.unix_micros(available)
+    micros = F.unix_micros(latest(times))
     days = (micros - F.pmod(micros, F.lit(_DAY_MICROS))) / _DAY_MICROS
     became = F.date_add(F.lit(date(1970, 1, 1)), days.cast("int"))
     field = source.partition_field
     yield Check(
-        condition=kept != became,
+        condition=reduce(lambda one, other: one & other, [time.isNotNull() for time in times], kept != became),
         sample=F.concat(kept.cast("string"), F.lit(" has rows of "), became.cast("string")),
         tell=lambda count, sample: SourceError(
             f"source {source.name!r}: {count} rows became available on another UTC day than {field!r} says ({sample}), "

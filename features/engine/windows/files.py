@@ -84,7 +84,7 @@ def find_event_files(
 
     def groups_since(low: int) -> Iterator[_Group]:
         low_day = _day(low)
-        wanted = {path: day for path, day in files if day is None or low_day <= day <= end.date()}
+        wanted = {path: day for path, day in files if day is None or low_day <= day <= _day(last - 1)}
         unread = [path for path in wanted if path not in footers]
         footers.update(zip(unread, folder.each(partial(_read_footer, folder, plan, fields), unread), strict=True))
         for path, day in wanted.items():

@@ -1,7 +1,8 @@
 """Builds over what retention has removed: rows that may be gone from the log count on neither side of a comparison."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from features.core.aggregations import longest_window
@@ -9,6 +10,7 @@ from features.core.applied import AppliedView
 from features.core.schedule import Interval
 from features.core.times import format_instant
 from features.core.upstreams import view_sources
+from features.core.view_source import ViewSource
 from features.errors import IntervalError
 from features.registry import Registry
 from features.stores.delta import micros_literal
@@ -38,19 +40,38 @@ def check_not_expired(registry: Registry, view: AppliedView, intervals: Sequence
         )
 
 
-def is_expired(registry: Registry, view: AppliedView, interval: Interval) -> bool:
-    """Whether retention has removed what an interval would be compared with, or computed from."""
-    try:
-        check_not_expired(registry, view, [interval])
-    except IntervalError:
-        return True
-    return False
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What retention has left of a view version, and of the views that it reads.
+
+    own: from when on events are in its log, None: all are. sources: the same of each view that it reads, and how far
+    back an interval reads it.
+    """
+
+    own: datetime | None
+    sources: tuple[tuple[datetime, timedelta], ...]
+
+    @classmethod
+    def of(cls, registry: Registry, view: AppliedView) -> "Kept":
+        """As the registry knows it now."""
+        read = [(registry.retained_from(registry.view(s.view)), _reach(view, s)) for s in view_sources(view)]
+        sources = tuple((kept_from, reach) for kept_from, reach in read if kept_from is not None)
+        return cls(own=registry.retained_from(view), sources=sources)
+
+    def lacks(self, interval: Interval) -> bool:
+        """Whether what an interval would be compared with, or is computed from, may be gone."""
+        is_past = self.own is not None and interval.end < self.own
+        return is_past or any(interval.start - kept_from < reach for kept_from, reach in self.sources)
+
+
+def _reach(view: AppliedView, source: ViewSource) -> timedelta:
+    return source.history + longest_window(view.aggregations)
 
 
 def _check_upstreams(registry: Registry, view: AppliedView, first: Interval) -> None:
     for source in view_sources(view):
         kept_from = registry.retained_from(registry.view(source.view))
-        reach = source.history + longest_window(view.aggregations)
+        reach = _reach(view, source)
         if kept_from is not None and first.start - kept_from < reach:
             raise IntervalError(
                 f"{first} of {view.reference} is computed from rows of {source.view} of {reach} before too, but those "

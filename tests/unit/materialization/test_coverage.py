@@ -98,4 +98,6 @@ def test_what_is_stale_past_the_retention_is_left_as_it_is(registry: Registry) -
     registry.start_run(kind="retain", view=view, start=None, end=at("2024-01-04 12:00"), now=at("2024-01-09"))
 
     assert [state for _, state in states(registry)][:2] == ["built", "stale"]
+    # As one that was tried all the same has left it.
+    registry.record_intervals(view, "run", [outcome("2024-01-03", "failed")])
     assert [interval.start.day for chunk in backfill.plan().chunks for interval in chunk.intervals] == [4]

@@ -13,7 +13,6 @@ from features.orchestration.upstream_events import (
     missing,
     needed,
     newest_version,
-    read_events,
 )
 from tests.builders import at
 
@@ -44,18 +43,6 @@ def test_event_carries_the_version_the_interval_and_where_it_was_written() -> No
         "run_id": "r",
         "status": "built",
     }
-    assert read_events([extra()], upstream()) == [Published(interval=NEW_YEAR, delta_version=17, position=9)]
-
-
-def test_events_of_another_version_or_without_what_was_built_tell_nothing() -> None:
-    strange = [
-        extra(view="payments@2"),
-        extra(start="yesterday"),
-        extra(delta_version="new"),
-        {},
-        {"view": "payments@3"},
-    ]
-    assert read_events(strange, upstream()) == []
 
 
 @pytest.mark.parametrize(
