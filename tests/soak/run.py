@@ -29,6 +29,7 @@ class Report:
     submits: int = 0
     submit_kills: int = 0
     scheduler_kills: int = 0
+    scheduler_ends: int = 0
     refused: list[str] = field(default_factory=list)
     clears: int = 0
     seconds: float = 0.0
@@ -124,6 +125,11 @@ class _Watch:
             assert time.monotonic() < deadline, "\n".join([_counts(runs), *self._standalone.unfinished()])
             if building.done():
                 building.result()
+            if not self._standalone.is_scheduling():
+                # Of itself, as where its database was locked for too long.
+                self._tell("the scheduler has ended: airflow standalone is started again")
+                self._standalone.restart()
+                self.report.scheduler_ends += 1
             self._attend({view: [run for run in states if run.state == "failed"] for view, states in runs.items()})
             self._disturb(done)
             time.sleep(_POLL_SECONDS)

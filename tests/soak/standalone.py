@@ -81,12 +81,26 @@ class Standalone:
 
     def kill_scheduler(self) -> None:
         """End the scheduler -9, then start all of it again."""
-        (component,) = self.airflow.status().components
-        children = psutil.Process(component.pid).children()
-        (scheduler,) = (child for child in children if "scheduler" in " ".join(child.cmdline()))
+        (scheduler,) = self._schedulers()
         scheduler.kill()
+        self.restart()
+
+    def restart(self) -> None:
+        """Start all of it again, as whoever looks after a machine does."""
         self.airflow.stop()
         self.start()
+
+    def is_scheduling(self) -> bool:
+        """Whether its scheduler is there: `airflow standalone` goes on without one."""
+        return bool(self._schedulers())
+
+    def _schedulers(self) -> list[psutil.Process]:
+        (component,) = self.airflow.status().components
+        try:
+            children = psutil.Process(component.pid).children()
+            return [child for child in children if "scheduler" in " ".join(child.cmdline())]
+        except psutil.Error:
+            return []
 
     def submits(self) -> Iterator[Submit]:
         """The jobs that are computing: their runs are in the registry, and not over."""
