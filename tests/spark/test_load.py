@@ -399,6 +399,8 @@ def test_tasks_that_read_files_find_the_rows_that_spark_finds(
         found_keys = {tuple(row.values()) for row in rows.run(only_keys, "number bigint, name string")}
         assert found_keys == {key[:2] for key in wanted}
         jobs.append(len(context.statusTracker().getJobIdsForGroup(group)))
+    for name in ("spark.jobGroup.id", "spark.job.description"):
+        context.setLocalProperty(name, None)  # type: ignore[arg-type]  # as if never set, for the tests behind this one
     # Of few rows none.
     assert jobs == [0, 1]
 

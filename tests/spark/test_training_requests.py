@@ -206,7 +206,18 @@ def test_progress_counts_the_tasks_of_its_own_jobs(spark: "SparkSession", caplog
     told = [record for record in caplog.records if record.getMessage() == "counting"]
     assert told
     assert all(0 <= record.tasks_done <= record.tasks == 4 for record in told)  # type: ignore[attr-defined]
-    assert spark.sparkContext.getLocalProperty("spark.jobGroup.id") is None
+
+
+@pytest.mark.parametrize("group", [None, "of the caller"])
+def test_progress_leaves_the_group_of_jobs_that_it_found(spark: "SparkSession", group: str | None) -> None:
+    context = spark.sparkContext
+    context.setLocalProperty("spark.jobGroup.id", group)  # type: ignore[arg-type]  # None: as if never set
+    try:
+        with progress(spark, "counting"):
+            assert context.getLocalProperty("spark.jobGroup.id") not in (None, group)
+        assert context.getLocalProperty("spark.jobGroup.id") == group
+    finally:
+        context.setLocalProperty("spark.jobGroup.id", None)  # type: ignore[arg-type]
 
 
 def test_an_error_in_a_task_is_raised_as_what_it_is(built: Desk) -> None:
