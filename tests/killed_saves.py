@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tests import training_desk
 from tests.builders import UTC_MICROS, at
 from tests.training_desk import CONF, open_desk, read
 
@@ -28,6 +27,19 @@ FRAGILE = """
             raise RuntimeError("the first attempt fails")
         return pa.table({{"sum": pc.add(batch["amount"], pc.cast(batch["number"], "double"))}})
 """
+# Where its environment says so, a task that has opened its part file goes no further while another file is there.
+PATIENT = """
+    import os, time
+    from pathlib import Path
+    @on_demand(inputs=["last:amount"], returns=[Feature("half", DType.FLOAT64)], mode="arrow")
+    def patient(batch):
+        hold = os.environ.get("HOLD_SAVES")
+        opened = [os.path.realpath(file) for file in Path("/proc/self/fd").iterdir()] if hold else []
+        while any("/data/part-" in file for file in opened) and Path(hold).exists():
+            time.sleep(0.02)
+        return pa.table({{"half": pc.divide(batch["amount"], 2.0)}})
+"""
+PATIENT_FEATURES = ["last:amount", "patient"]
 
 
 def numbered_spine() -> pa.Table:
@@ -46,7 +58,7 @@ def save(overrides: str, spine: str, name: str) -> None:
     from features.store import FeatureStore
 
     store = FeatureStore.from_conf(CONF, env="local", overrides=json.loads(overrides))
-    store.get_historical_features(entity_df=spine, features=["last:amount"]).save(name)
+    store.get_historical_features(entity_df=spine, features=PATIENT_FEATURES).save(name)
     store.close()
 
 
@@ -56,10 +68,10 @@ def save_with_failing_tasks(folder: str) -> None:
     from features.engine.session import open_session
 
     order = Path(folder) / "order"
-    training_desk.DEFINITIONS += FRAGILE.replace("{order!r}", repr(str(order)))
+    fragile = FRAGILE.replace("{order!r}", repr(str(order)))
     session = open_session(SparkSettings(master="local[2,4]", driver_memory="1g"), app="tests")
     found = {}
-    for desk in open_desk(Path(folder), views=("last",)):
+    for desk in open_desk(Path(folder), views=("last",), more=fragile):
         for how in ("kill", "raise", "nothing"):
             if how != "nothing":
                 order.write_text(how)

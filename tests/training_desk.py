@@ -68,11 +68,11 @@ SPLIT = TimeSplit(ends={"train": DAYS[2], "test": None}, gap=timedelta(days=1))
 class Desk:
     """A store with two days built, and the files that it stands on."""
 
-    def __init__(self, folder: Path, package: str) -> None:
+    def __init__(self, folder: Path, package: str, more: str = "") -> None:
         self.folder, self.payments = folder, folder / "payments"
         module = folder / package / "__init__.py"
         module.parent.mkdir()
-        module.write_text(textwrap.dedent(DEFINITIONS).format(path=str(self.payments)))
+        module.write_text(textwrap.dedent(DEFINITIONS + more).format(path=str(self.payments)))
         self.pay(PAYMENTS)
         self.store = FeatureStore.from_conf(CONF, env="local", overrides={
             "views": package, "warehouse": str(folder / "warehouse"), "registry": f"sqlite:///{folder / 'registry.db'}",
@@ -91,10 +91,11 @@ class Desk:
         return self.folder / "warehouse" / view / "v1"
 
 
-def open_desk(folder: Path, views: tuple[str, ...] = ("last", "recent", "at_shop")) -> Iterator[Desk]:
+def open_desk(folder: Path, views: tuple[str, ...] = ("last", "recent", "at_shop"), more: str = "") -> Iterator[Desk]:
+    """A desk with these views built; `more` goes behind its definitions, as a format string of its own."""
     package = f"views_{abs(hash(folder))}"
     sys.path.insert(0, str(folder))
-    made = Desk(folder, package)
+    made = Desk(folder, package, more)
     for view in views:
         made.store.build(view, DAYS[0], DAYS[1])
         made.store.build(view, DAYS[1], DAYS[2])

@@ -1,8 +1,6 @@
 """Retention, compaction and VACUUM of logs: what goes, what stays, and what builds, loads and readers see of it."""
 
-import os
 import re
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -26,7 +24,7 @@ from features.stores.delta import FeatureLog
 from features.stores.quarantine import Quarantine
 from features.stores.vacuum import find_unneeded, vacuum_now
 from tests.builders import UTC_MICROS, Workshop, at, make_view, payments_source, write_payments
-from tests.killed_saves import ROWS, numbered_spine
+from tests.killed_saves import PATIENT, PATIENT_FEATURES, ROWS, numbered_spine
 from tests.spark.test_quarantine import before
 from tests.spark.test_training_set_kills import saving_elsewhere
 from tests.training_desk import Desk, open_desk
@@ -280,7 +278,7 @@ def test_a_join_whose_rows_were_removed_and_vacuumed_fails_and_answers_nothing_e
 @pytest.fixture
 def desk(spark: "SparkSession", tmp_path: Path) -> Iterator[Desk]:
     """A store that another process can open too."""
-    yield from open_desk(tmp_path, views=("last",))
+    yield from open_desk(tmp_path, views=("last",), more=PATIENT)
 
 
 @pytest.mark.parametrize("removes", [False, True], ids=["compaction", "a deletion"])
@@ -289,7 +287,7 @@ def test_a_process_that_reads_beside_a_vacuum_gets_its_rows_or_is_told_that_they
 ) -> None:
     path, log = desk.folder / "spine.parquet", str(desk.log())
     pq.write_table(numbered_spine(), path)
-    wanted = None if removes else desk.ask(["last:amount"], str(path)).save("undisturbed").content_hash
+    wanted = None if removes else desk.ask(PATIENT_FEATURES, str(path)).save("undisturbed").content_hash
     maintainer = Maintainer(
         session=lambda: spark,
         registry=desk.store.registry,
@@ -302,9 +300,7 @@ def test_a_process_that_reads_beside_a_vacuum_gets_its_rows_or_is_told_that_they
         (done,) = maintainer.maintain([desk.store.registry.view("last")], now=present, present=present, parts=[part])
         return done
 
-    with saving_elsewhere(desk, path, "elsewhere") as (save, folder):
-        # In the middle: it holds still, and a task that has not begun is still to read the log.
-        os.killpg(save.pid, signal.SIGSTOP)
+    with saving_elsewhere(desk, path, "elsewhere") as (save, folder, hold):
         written = list((folder / "data").glob("*.parquet"))
         if removes:
             spark.sql(f"DELETE FROM delta.`{log}` WHERE customer = 'b'")
@@ -312,7 +308,7 @@ def test_a_process_that_reads_beside_a_vacuum_gets_its_rows_or_is_told_that_they
             assert maintain_log("compact").compact.files_after == 1  # type: ignore[union-attr]
         age_tombstones(log, hours=20)
         assert maintain_log("vacuum").vacuum.files == (1 if removes else 2)  # type: ignore[union-attr]
-        os.killpg(save.pid, signal.SIGCONT)
+        hold.unlink()
         code = save.wait(120)
     told = (desk.folder / "save.log").read_text()
     if removes:

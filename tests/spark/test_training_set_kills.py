@@ -16,7 +16,7 @@ import pytest
 
 from features.errors import NotFoundError
 from features.training.content_hash import table_hash
-from tests.killed_saves import ROWS, numbered_spine
+from tests.killed_saves import PATIENT, PATIENT_FEATURES, ROWS, numbered_spine
 from tests.training_desk import Desk, open_desk, read
 
 if TYPE_CHECKING:
@@ -30,17 +30,15 @@ _WAIT_SECONDS = 120.0
 @pytest.fixture
 def desk(spark: "SparkSession", tmp_path: Path) -> Iterator[Desk]:
     """A store that another process can open too."""
-    yield from open_desk(tmp_path, views=("last",))
+    yield from open_desk(tmp_path, views=("last",), more=PATIENT)
 
 
 def test_a_killed_save_leaves_no_set_and_the_next_one_tidies_up_but_never_beside_one_that_runs(desk: Desk) -> None:
     spine = desk.folder / "spine.parquet"
     pq.write_table(numbered_spine(), spine)
-    asked = desk.ask(["last:amount"], str(spine))
+    asked = desk.ask(PATIENT_FEATURES, str(spine))
     wanted = asked.save("undisturbed").content_hash
-    with saving_elsewhere(desk, spine, "delays") as (save, folder):
-        # In the middle: it holds still.
-        os.killpg(save.pid, signal.SIGSTOP)
+    with saving_elsewhere(desk, spine, "delays") as (save, folder, _):
         beside = asked.save("delays")
         written = list((folder / "data").glob("*.parquet"))
         assert (beside.reference, beside.content_hash, bool(written)) == ("delays@1", wanted, True)
@@ -72,12 +70,18 @@ def test_rows_of_tasks_that_were_killed_or_failed_are_saved_exactly_once(tmp_pat
 
 
 @contextmanager
-def saving_elsewhere(desk: Desk, spine: Path, name: str) -> Iterator[tuple["subprocess.Popen[bytes]", Path]]:
-    """A process that saves a set, from the moment when its first file is there; and the folder that it writes."""
+def saving_elsewhere(desk: Desk, spine: Path, name: str) -> Iterator[tuple["subprocess.Popen[bytes]", Path, Path]]:
+    """A process amid the save of a set, the folder that it writes, and a file: while it is there, the save waits.
+
+    One of its tasks, that of the first customer, has begun to write its file; the others have yet to read the log.
+    """
     settings = desk.store.settings
     overrides = {"views": settings.views, "warehouse": str(settings.warehouse), "registry": str(settings.registry),
-                 "online.type": "memory", "spark.driver_memory": "800m"}  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(desk.folder), str(_ROOT)])}
+                 "online.type": "memory", "spark.driver_memory": "800m",
+                 "spark.master": "local[1]"}  # fmt: skip
+    (hold := desk.folder / "hold").touch()
+    found_here = os.pathsep.join([str(desk.folder), str(_ROOT)])
+    environment = {**os.environ, "PYTHONPATH": found_here, "HOLD_SAVES": str(hold)}
     log = desk.folder / "save.log"
     with log.open("wb") as out:
         save = subprocess.Popen(
@@ -90,8 +94,9 @@ def saving_elsewhere(desk: Desk, spine: Path, name: str) -> Iterator[tuple["subp
         while not (found := list(sets.glob("*/data/*.parquet"))):
             assert save.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]  # noqa: PT018
             time.sleep(0.002)
-        yield save, found[0].parents[1]
+        yield save, found[0].parents[1], hold
     finally:
+        hold.unlink(missing_ok=True)
         if save.poll() is None:
             os.killpg(save.pid, signal.SIGKILL)
             save.wait(_WAIT_SECONDS)
