@@ -68,4 +68,12 @@ def _tell_check(checked: "VerifyResult") -> str:
     if not checked.damaged:
         return f"{checked.id} at {checked.path} is whole: {checked.files} files are what was taken"
     lines = [f"  {path}" for path in checked.damaged]
-    return "\n".join([f"{checked.id} at {checked.path} is damaged; take another. Missing or changed:", *lines])
+    objects = [f"  {path}" for path in checked.objects]
+    return "\n".join(
+        [
+            f"{checked.id} at {checked.path} is damaged. Missing or changed:",
+            *lines,
+            "delete those of these files that are there, then take another backup: it copies what is missing",
+            *objects,
+        ]
+    )

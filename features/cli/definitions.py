@@ -4,6 +4,7 @@ from argparse import Namespace, _SubParsersAction
 
 from features.cli.options import Parser, add_verb, open_store
 from features.cli.running import Answer
+from features.errors import UsageError
 
 
 def add_verbs(verbs: "_SubParsersAction[Parser]") -> None:
@@ -20,6 +21,8 @@ def plan(args: Namespace) -> Answer:
     """What apply would change."""
     from features.config import load_settings
 
+    if args.against == "":
+        raise UsageError("--against names no environment; is a variable that should hold it empty?")
     with open_store(args) as store:
         against = None if args.against is None else load_settings(args.conf, env=args.against)
         found = store.plan(against)

@@ -92,6 +92,8 @@ def status(args: Namespace) -> Answer:
     start, end = (
         None if t is None else parse_instant(t, name=n) for n, t in (("start", args.start), ("end", args.end))
     )
+    if start is not None and end is not None and end <= start:
+        raise UsageError(f"--end {format_instant(end)} is not after --start {format_instant(start)}; swap them")
     with open_store(args) as store:
         registry, target, airflow = store.registry, store.online.target, store.settings.airflow
         views, on_demand = _choose(registry, args.view)
@@ -268,7 +270,7 @@ def _to_do(view: ViewStatus) -> str:
 
 
 def _list_intervals(covered: "Sequence[IntervalState]") -> str:
-    headers = ("start", "end", "state", "rows", "log", "Delta version", "run", "at")
+    headers = ("start", "end", "state", "appended", "log", "Delta version", "run", "at")
     shown = covered[-_SHOWN_INTERVALS:]
     rows = [[i.start, i.end, i.state, i.rows, i.position, i.delta_version, i.run_id, i.updated_at] for i in shown]
     left = len(covered) - len(shown)

@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 
 from features.core.applied import AppliedView
@@ -13,6 +13,7 @@ from features.core.schedule import Interval, cover, join, previous_intervals, sp
 from features.errors import FeatureStoreError, UsageError
 from features.materialization.build import Builder
 from features.materialization.chunks import Chunk, ChunkWork
+from features.materialization.ledger import has_ended
 from features.materialization.maintenance.expired import Kept
 from features.materialization.results import BuildResult, ChunkResult
 from features.registry import Pace, Registry
@@ -159,17 +160,19 @@ class Backfill:
     def _wanted(self, since: datetime) -> tuple[list[Interval], list[Interval]]:
         """The intervals from `since` on that are to be built again, and those that never were.
 
-        What was built and lies past the retention stays as it is: a rerun has nothing to compare with.
+        What lies past the retention stays as it is: of what was built a rerun has nothing to compare with, and what
+        never was would be removed again. What is not over is not wanted yet.
         """
         known = {e.interval: e for e in self.registry.ledger(self.applied, since=since, until=self.end)}
-        kept = Kept.of(self.registry, self.applied)
+        kept, now = Kept.of(self.registry, self.applied), datetime.now(UTC)
         reruns, firsts = [], []
         for interval in cover(self.applied.schedule, self.start, self.end):
             entry = known.get(interval)
-            if interval.start < since:
+            if interval.start < since or not has_ended(self.applied, interval, now=now):
                 continue
             if entry is None or not entry.built:
-                firsts.append(interval)
+                if not kept.is_past(interval):
+                    firsts.append(interval)
             elif self.every or (
                 (entry.stale or entry.status not in ("built", "empty")) and not kept.lacks(entry.interval)
             ):
@@ -188,7 +191,10 @@ class Backfill:
     def _chunk_size(self, intervals: int) -> int:
         if self.chunk is not None:
             return self.chunk
-        most = max((entry.rows for entry in self.registry.ledger(self.applied) if entry.built), default=0)
+        # Of an interval that was built again the ledger's rows are those that this appended: corrections, perhaps.
+        latest = self.registry.profiles(self.applied, before=datetime.max.replace(tzinfo=UTC), limit=_MOST_INTERVALS)
+        built = [entry.rows for entry in self.registry.ledger(self.applied) if entry.built]
+        most = max((*built, *(profile.rows for profile in latest)), default=0)
         size = _FIRST_CHUNK if not most else max(1, min(_MOST_INTERVALS, _ROWS // most))
         # Each of those that work beside each other gets something to do.
         return max(1, min(size, -(-intervals // self.at_once)))

@@ -93,12 +93,16 @@ class BackupResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VerifyResult:
-    """Whether a backup is whole. damaged: paths whose content is missing, or not what was taken."""
+    """Whether a backup is whole.
+
+    damaged: paths whose content is missing, or not what was taken. objects: files of the folder that should hold it.
+    """
 
     id: str
     path: str
     files: int
     damaged: tuple[str, ...]
+    objects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,7 +138,9 @@ class BackupFolder:
                 raise StorageError(f"the backup {path} is of format {content['format']}, this release reads {FORMAT}")
             return BackupContent.parse(content)
         except (ValueError, KeyError, TypeError) as exc:
-            raise StorageError(f"the backup {path} is damaged: {exc}; take another one") from exc
+            raise StorageError(
+                f"the backup {path} is damaged: {exc}; delete it, then take another, or use an earlier one"
+            ) from exc
 
     def write(self, content: BackupContent) -> None:
         """Add a backup, whose files are all there."""
@@ -160,7 +166,10 @@ class BackupFolder:
         damaged = [file.path for file in content.files if not sound[file.sha256]]
         damaged += [] if sound[content.registry] else ["the registry"]
         files = sum(1 for _ in content.files) + 1
-        return VerifyResult(id=content.id, path=self.pool.folder.path, files=files, damaged=tuple(damaged))
+        objects = tuple(sorted(self.pool.path_of(digest) for digest, is_sound in sound.items() if not is_sound))
+        return VerifyResult(
+            id=content.id, path=self.pool.folder.path, files=files, damaged=tuple(damaged), objects=objects
+        )
 
     def _file(self, id: str) -> str:
         return f"{self.pool.folder.inner}/{_BACKUPS}/{id}.json"

@@ -21,9 +21,9 @@ from features.engine.session import persisted
 from features.engine.source import Connections
 from features.engine.stages import Stages, rows_scanned
 from features.engine.transform import check_rows
-from features.errors import FeatureStoreError, RefusedError, StorageError
+from features.errors import FeatureStoreError, IntervalError, RefusedError, StorageError
 from features.materialization.computing import Computed, compute
-from features.materialization.ledger import Told, check_overlap, find_span, reconcile, record_commit, tell
+from features.materialization.ledger import Told, check_ended, check_overlap, find_span, reconcile, record_commit, tell
 from features.materialization.maintenance.expired import check_not_expired, drop_expired
 from features.materialization.publishing import (
     ATTEMPTS,
@@ -86,14 +86,15 @@ class Builder:
                 of all others the newest.
 
         Raises:
-            IntervalError: the range is reversed, off the schedule, past retention, or (without one) overlaps a built
-                range.
+            IntervalError: the range is reversed, off the schedule, not over yet, past retention, or (without one)
+                overlaps a built range; the ledger stays as it is.
             SourceError, TransformError: with the view's name and the cause.
             UpstreamError: a view that this one reads lacks intervals, for now.
             RefusedError: the gate refused an interval, or an imported log has changed in one that was built.
             StorageError: the log cannot be written, or other runs kept winning the race for its next position.
         """
         intervals = cover(applied.schedule, start, end)
+        check_ended(applied, intervals, now=datetime.now(UTC))
         log = FeatureLog(self.spark, self.warehouse, applied)
         clock = nominal or now or datetime.now(UTC)
         run_id = self.registry.start_run(kind="build", view=applied, start=start, end=end, now=clock)
@@ -104,6 +105,10 @@ class Builder:
         except GateRefusedError as exc:
             self.registry.record_validation(run_id, [asdict(result) for result in exc.results])
             self._record_failure(applied, run_id, intervals, "refused", str(exc))
+            raise
+        except IntervalError as exc:
+            # Nothing was done to what was asked wrongly: the ledger keeps what it knows of these intervals.
+            self.registry.finish_run(run_id, status="failed", message=str(exc)[:2000])
             raise
         except FeatureStoreError as exc:
             refused = isinstance(exc, RefusedError)
@@ -179,6 +184,10 @@ class _Run:
         ends = [interval.end for interval in self.intervals]
         for _ in range(ATTEMPTS):
             snapshot = self.log.snapshot()
+            if self.applied.schedule is None:
+                # One that overlaps may have been committed since this run began; later ones win the race of appending.
+                reconcile(self.builder.registry, self.log, self.applied)
+                check_overlap(self.builder.registry, self.applied, self.intervals)
             reruns = self._reruns(snapshot)
             # After the snapshot: a release marks its rows before it publishes them.
             withheld = quarantine.compare(ends, verdict.quarantined)

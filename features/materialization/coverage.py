@@ -69,6 +69,8 @@ def cover_view(
     the first that was judged, whichever is earlier. Without a schedule ranges lie where they were asked for, so none is
     missing.
 
+    What lies past the view's retention is never built any more: left out where it was not, and else as it was built.
+
     Args:
         now: aware; up to when intervals are due.
         bounds: of what is scheduled; None: nothing is any more, and none is missing behind the last that was judged.
@@ -80,6 +82,7 @@ def cover_view(
     expected = _expected(view, entries, now=now, bounds=bounds, start=start, end=end)
     found = [_judged(known.pop(i), kept) if i in known else _missing(i) for i in expected]
     found += [_judged(entry, kept) for entry in known.values()]
+    found = [item for item in found if item.built or not kept.is_past(item.interval)]
     return tuple(sorted(found, key=lambda item: (item.start, item.end)))
 
 
@@ -117,7 +120,8 @@ def _expected(
     due = previous_tick(schedule, now - view.delay) if bounds is not None else last
     if bounds is not None and bounds.end is not None:
         due = min(due, previous_tick(schedule, bounds.end))
-    until = max(due, last)
+    # Between what is due and what was judged nothing is left out, but nothing is expected that is not over.
+    until = max(due, min(last, previous_tick(schedule, now)))
     if end is not None:
         until = min(until, _tick_from(schedule, end))
     yield from iterate_intervals(schedule, begin, until)
@@ -130,10 +134,11 @@ def _tick_from(schedule: str, moment: datetime) -> datetime:
 
 
 def _judged(entry: LedgerEntry, kept: Kept) -> IntervalState:
+    is_settled = kept.is_past(entry.interval) and entry.built and entry.status != "empty"
     return IntervalState(
         start=entry.interval.start,
         end=entry.interval.end,
-        status=entry.status,
+        status="built" if is_settled else entry.status,
         built=entry.built,
         # Past the retention nothing is built again.
         stale=entry.stale and not kept.lacks(entry.interval),

@@ -6,14 +6,14 @@ last: while it is missing, the next run, or the next read as of a moment, tells 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from features.core.applied import AppliedView
 from features.core.profile import Profile
 from features.core.schedule import Interval
-from features.core.times import from_micros, to_micros
+from features.core.times import format_instant, from_micros, to_micros
 from features.errors import IntervalError
 from features.materialization.readers import mark_behind, mark_readers
 from features.registry import IntervalOutcome, Registry
@@ -22,6 +22,9 @@ from features.stores.log_state import Commit, LogState
 if TYPE_CHECKING:
     from features.engine.freshness import Newest
     from features.quality import Span
+
+# A scheduler's clock may be ahead of that of the machine which builds.
+CLOCK_SKEW = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,3 +200,19 @@ def check_overlap(registry: Registry, view: AppliedView, intervals: Sequence[Int
                 f"{mine} overlaps {entry.interval}, which {view.reference} was built over; "
                 "build that very range again, or one that lies apart from it"
             )
+
+
+def has_ended(view: AppliedView, interval: Interval, *, now: datetime) -> bool:
+    """Whether an interval is over, so that what is built of it is all of it; without a schedule who asks decides."""
+    return view.schedule is None or interval.end <= now + CLOCK_SKEW
+
+
+def check_ended(view: AppliedView, intervals: Sequence[Interval], *, now: datetime) -> None:
+    """With a schedule, intervals are built when they are over: more rows of one that is not would be built by nothing.
+
+    Raises: IntervalError: one has not ended; the message names the range that has.
+    """
+    early = next((interval for interval in intervals if not has_ended(view, interval, now=now)), None)
+    if early is not None:
+        advice = "wait for its end" if early == intervals[0] else f"end at {format_instant(early.start)}"
+        raise IntervalError(f"{early} of {view.reference} has not ended, and more rows of it may come; {advice}")

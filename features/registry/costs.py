@@ -1,8 +1,9 @@
 """What building intervals costs, by the runs that have built some."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import combinations
 from statistics import median
 
 from sqlalchemy import Connection, select
@@ -67,22 +68,40 @@ def read_samples(connection: Connection, *, view: str, version: int, schedule: s
 
 
 def fit(samples: Sequence[Sample]) -> Pace | None:
-    """The pace of some runs: the quickest tells what a run costs by itself, the median one what intervals add."""
+    """The pace of some runs: what the median one costs beyond its intervals, and what each of these adds.
+
+    What an interval adds is the median slope between runs of different numbers of intervals (Theil and Sen: one slow
+    run in four does not move it), no less than nothing; where that is nothing, since longer runs were the quicker ones,
+    it is at most what an interval of the quickest took. Runs of equal numbers say nothing of it: there the quickest
+    tells what a run costs by itself, nearly all of a run of one interval.
+    """
     if not samples:
         return None
-    least = min(sample.seconds for sample in samples)
-    quickest = min(sample.intervals for sample in samples if sample.seconds == least)
-    # A run of one interval is nearly all overhead; one of many is not.
-    per_run = least / quickest
+    per_interval = _slope(samples)
+    if per_interval is None:
+        per_run = min(sample.seconds / sample.intervals for sample in samples)
+        per_interval = median(max(0.0, s.seconds - per_run) / s.intervals for s in samples)
+    else:
+        per_run = median(max(0.0, s.seconds - per_interval * s.intervals) for s in samples)
     return Pace(
         seconds_per_run=per_run,
-        seconds_per_interval=_middle(max(0.0, s.seconds - per_run) / s.intervals for s in samples),
-        rows_per_interval=_middle(s.rows / s.intervals for s in samples),
+        seconds_per_interval=per_interval,
+        rows_per_interval=median(s.rows / s.intervals for s in samples),
     )
 
 
-def _middle(values: Iterable[float]) -> float:
-    return median(values)
+def _slope(samples: Sequence[Sample]) -> float | None:
+    """Seconds that an interval adds; None: all runs are of as many."""
+    slopes = [
+        (a.seconds - b.seconds) / (a.intervals - b.intervals)
+        for a, b in combinations(samples, 2)
+        if a.intervals != b.intervals
+    ]
+    if not slopes:
+        return None
+    most = min(sample.seconds / sample.intervals for sample in samples)
+    slope = median(slopes)
+    return most if slope <= 0 else min(slope, most)
 
 
 def _count(schedule: str | None, start: datetime, end: datetime) -> int:

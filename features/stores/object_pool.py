@@ -89,6 +89,10 @@ class ObjectPool:
                     target.filesystem.delete_file(passing)
                 raise
 
+    def path_of(self, digest: str) -> str:
+        """Where a file lies, or would, in the folder's file system."""
+        return self._object(digest)
+
     def is_sound(self, digest: str) -> bool:
         """Whether a file is there, with the content that was put."""
         try:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ import pytest
 from features import Expect, Feature, FeatureView
 from features.core.dtypes import DType
 from features.core.schedule import Interval, iterate_intervals
-from features.errors import RefusedError, UsageError
+from features.errors import IntervalError, RefusedError, UsageError
 from features.materialization.backfill import Backfill, BackfillError, backfill
 from features.materialization.chunks import Chunk, ChunkWork
 from features.materialization.results import BuildResult
@@ -29,6 +29,7 @@ pytestmark = pytest.mark.spark
 
 PAYMENTS = [("a", f"2024-01-{day:02} 10:00", float(day)) for day in (1, 2, 3, 5)]
 START, END = at("2024-01-01"), at("2024-01-06")
+DAY = timedelta(days=1)
 CALLS: list[datetime] = []
 
 
@@ -71,6 +72,20 @@ def test_chunks_side_by_side_give_what_one_build_gives(spark: "SparkSession", tm
     assert backfill(apart.builder, view, applied, START, END, parallel=2) == ()
     for workshop in (together, apart):
         workshop.registry.close()
+
+
+def test_intervals_that_are_not_over_are_refused_and_left_out_of_backfills(workshop: Workshop, tmp_path: Path) -> None:
+    view = make_payments(tmp_path / "payments")
+    applied = workshop.apply(view)
+    # Not that midnight comes between.
+    today = (datetime.now(UTC) + timedelta(minutes=5)).replace(hour=0, minute=0, second=0, microsecond=0)
+    with pytest.raises(IntervalError, match=r"of last_payment@1 has not ended.*; wait for its end"):
+        workshop.builder.build(view, applied, today, today + DAY)
+    with pytest.raises(IntervalError, match=f"has not ended.*; end at {today:%Y-%m-%d}T00:00"):
+        workshop.builder.build(view, applied, today - DAY, today + 2 * DAY)
+    assert (workshop.registry.ledger(applied), workshop.registry.runs(applied)) == ((), ())
+    wanted = Backfill(registry=workshop.registry, applied=applied, start=today - 2 * DAY, end=today + 9 * DAY).plan()
+    assert [chunk.interval for chunk in wanted.chunks] == [Interval(today - 2 * DAY, today)]
 
 
 def test_a_refused_chunk_ends_the_backfill_and_what_remains_is_told(workshop: Workshop, tmp_path: Path) -> None:

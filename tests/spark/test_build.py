@@ -25,6 +25,7 @@ from features.errors import (
     TransformError,
 )
 from features.functions import F, Window
+from features.materialization import build as building
 from features.registry import Registry
 from features.stores.delta import FeatureLog
 from tests.builders import Workshop, at, make_view, passes_on, payments_source, write_payments
@@ -416,11 +417,28 @@ def test_without_a_schedule_the_range_is_the_interval_and_may_not_cut_a_built_on
     workshop: Workshop, source: Path
 ) -> None:
     view = make_view(sources=[payments_source(source)], schedule=None)
-    workshop.apply(view)
+    applied = workshop.apply(view)
     assert workshop.build(view, DAY1, DAY3).rows == 3
     assert workshop.build(view, DAY1, DAY3).status == "unchanged"
     with pytest.raises(IntervalError, match=r"overlaps \[2024-01-01.*last_payment@1"):
         workshop.build(view, DAY2, DAY4)
+    # Who asks for what cannot be has done nothing to any interval.
+    assert [entry.status for entry in workshop.registry.ledger(applied)] == ["built"]
+    assert workshop.registry.runs(applied, limit=1)[0].status == "failed"
+
+
+@pytest.mark.parametrize(("owner", "method"), [(building, "judge"), (FeatureLog, "append")], ids=["before", "amid"])
+def test_of_ranges_that_overlap_and_are_built_at_once_one_is_refused(
+    workshop: Workshop, source: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, method: str
+) -> None:
+    view = make_view(sources=[payments_source(source)], schedule=None)
+    applied = workshop.apply(view)
+    before(owner, method, monkeypatch, lambda: workshop.build(view, DAY2, DAY4))
+    with pytest.raises(IntervalError, match="overlaps"):
+        workshop.build(view, DAY1, DAY3)
+    (entry,) = workshop.registry.ledger(applied)
+    assert (entry.interval.start, entry.built) == (at(DAY2), True)
+    assert [row[1] for row in workshop.rows(view)] == ["2024-01-02T00:00:00"]
 
 
 def test_identical_rows_of_one_key_and_time_collapse(workshop: Workshop, source: Path) -> None:

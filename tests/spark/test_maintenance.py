@@ -1,6 +1,7 @@
 """Retention, compaction and VACUUM of logs: what goes, what stays, and what builds, loads and readers see of it."""
 
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -261,6 +262,28 @@ def test_a_rerun_that_a_vacuum_comes_upon_ends_as_if_alone_or_publishes_nothing(
     assert rebuild(52.0) == (1, 1, 0)
     assert amounts() == [(3, 5.0), (4, 50.0), (5, 51.0), (6, 52.0)]
     assert len(workshop.rows(view)) == len(PAYMENTS) + 3
+
+
+def test_a_range_past_the_retention_is_refused_and_the_ledger_stays(workshop: Workshop, view: FeatureView) -> None:
+    maintain(workshop, "retain")
+    applied = workshop.registry.view(view.name)
+    before_it = workshop.registry.ledger(applied)
+    with pytest.raises(IntervalError, match=r"lies past the retention of last_payment@1.* start at 2024-01-03"):
+        workshop.build(view, "2024-01-01", "2024-01-06")
+    assert workshop.registry.ledger(applied) == before_it
+
+
+def test_the_maintenance_of_a_log_that_is_gone_is_an_error(workshop: Workshop, view: FeatureView) -> None:
+    shutil.rmtree(workshop.log(view).path)
+    maintainer = Maintainer(
+        session=lambda: workshop.spark,
+        registry=workshop.registry,
+        warehouse=workshop.warehouse,
+        settings=MaintenanceSettings(),
+    )
+    (done,) = maintainer.maintain(workshop.registry.view_versions(), now=NOW, present=NOW)
+    assert done.error is not None
+    assert "but the registry knows commits up to 3" in done.error
 
 
 def test_a_join_whose_rows_were_removed_and_vacuumed_fails_and_answers_nothing_else(

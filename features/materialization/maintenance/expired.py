@@ -58,10 +58,13 @@ class Kept:
         sources = tuple((kept_from, reach) for kept_from, reach in read if kept_from is not None)
         return cls(own=registry.retained_from(view), sources=sources)
 
+    def is_past(self, interval: Interval) -> bool:
+        """Whether an interval lies past the retention of the view itself: it is never built, or built again."""
+        return self.own is not None and interval.end < self.own
+
     def lacks(self, interval: Interval) -> bool:
         """Whether what an interval would be compared with, or is computed from, may be gone."""
-        is_past = self.own is not None and interval.end < self.own
-        return is_past or any(interval.start - kept_from < reach for kept_from, reach in self.sources)
+        return self.is_past(interval) or any(interval.start - kept_from < reach for kept_from, reach in self.sources)
 
 
 def _reach(view: AppliedView, source: ViewSource) -> timedelta:

@@ -10,6 +10,7 @@ from features.config import MaintenanceSettings
 from features.core.applied import AppliedView
 from features.errors import FeatureStoreError, UsageError
 from features.materialization.compaction import Compactor, wanted_files
+from features.materialization.ledger import known_position
 from features.materialization.maintenance.results import PARTS, FileCounts, Maintained
 from features.materialization.maintenance.retention import Retention
 from features.materialization.maintenance.vacuum import Vacuum
@@ -57,6 +58,8 @@ class Maintainer:
     ) -> Maintained:
         done = Maintained(view=view.reference)
         try:
+            # A log that is gone, or an older copy, has nothing to maintain, and is not well.
+            LogState(self.warehouse, view).snapshot(at_least=known_position(self.registry, view))
             if "retain" in parts:
                 retention = Retention(session=self.session, registry=self.registry, warehouse=self.warehouse)
                 done = replace(done, retain=retention.retain(view, now=now, dry_run=dry_run))

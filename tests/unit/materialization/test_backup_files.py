@@ -298,7 +298,7 @@ def test_backups_of_other_formats_and_broken_ones_say_so(environment: Environmen
     with pytest.raises(StorageError, match="is of format 2, this release reads 1"):
         BackupFolder.open(str(folder)).read()
     path.write_text(json.dumps({"format": 1}))
-    with pytest.raises(StorageError, match="is damaged"):
+    with pytest.raises(StorageError, match=r"is damaged.*delete it, then take another"):
         BackupFolder.open(str(folder)).read()
     with pytest.raises(NotFoundError, match="make one with `features backup`"):
         BackupFolder.open(str(tmp_path / "none")).read()

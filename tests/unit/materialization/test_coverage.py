@@ -101,3 +101,24 @@ def test_what_is_stale_past_the_retention_is_left_as_it_is(registry: Registry) -
     # As one that was tried all the same has left it.
     registry.record_intervals(view, "run", [outcome("2024-01-03", "failed")])
     assert [interval.start.day for chunk in backfill.plan().chunks for interval in chunk.intervals] == [4]
+
+
+def test_what_was_never_built_and_lies_past_the_retention_is_no_hole(registry: Registry) -> None:
+    view = registry.view("last_payment")
+    registry.record_intervals(view, "run", [outcome("2024-01-03", "failed"), outcome("2024-01-01", "failed")])
+    start = at("2023-12-30")
+    wanted = Backfill(registry=registry, applied=view, start=start, end=at("2024-01-07"))
+    assert [(d, state) for d, state in states(registry, start=start) if d != 4][:4] == [
+        (30, "missing"), (31, "missing"), (1, "failed"), (2, "missing")
+    ]  # fmt: skip
+    assert wanted.plan().intervals == 7
+
+    registry.start_run(kind="retain", view=view, start=None, end=at("2024-01-05 12:00"), now=at("2024-01-09"))
+
+    assert states(registry, start=start)[:3] == [(3, "built"), (4, "empty"), (5, "missing")]
+    assert [interval.start.day for chunk in wanted.plan().chunks for interval in chunk.intervals] == [5, 6]
+
+
+def test_nothing_is_expected_that_is_not_over(registry: Registry) -> None:
+    registry.record_intervals(registry.view("last_payment"), "run", [outcome("2024-01-12", "empty")])
+    assert states(registry)[-3:] == [(7, "missing"), (8, "missing"), (12, "empty")]
