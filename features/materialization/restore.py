@@ -17,13 +17,16 @@ from features.materialization.ledger import Told, reconcile
 from features.registry import Registry, RestoredLog
 from features.stores.delta import FeatureLog
 from features.stores.filesystems import OpenFolder, is_local
-from features.stores.object_pool import list_files, sha256_of
-from features.stores.table_files import advance_table, list_log
+from features.stores.object_pool import list_files, sha256_of, told
+from features.stores.table_files import LOG_FOLDER, advance_table, list_log
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 logger = logging.getLogger(__name__)
+
+# How the ids begin of the runs that commit behind what was restored.
+_ATTEMPT = "restore-"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +64,7 @@ class Restore:
             raise StorageError(f"the registry in backup {content.id} is missing or damaged; restore another backup")
         target = OpenFolder.open(self.warehouse)
         for table in content.tables:
-            self._check_table(table, target)
+            self._check_table(table, content, target)
         for table in content.tables:
             self._copy(table.data, target)
             # A table is there once its commits are: the oldest first, one after the other.
@@ -89,17 +92,24 @@ class Restore:
             positions={log.view: log.position for log in logs if log is not None},
         )
 
-    def _check_table(self, table: BackupTable, target: OpenFolder) -> None:
+    def _check_table(self, table: BackupTable, content: BackupContent, target: OpenFolder) -> None:
         """That what is there of a table, if anything, is what an earlier attempt brought back."""
         wanted = {file.path.rpartition("/")[2]: file for file in table.log}
         mark = f"{table.version + 1:020}.json"
         for name in list_log(f"{self.warehouse}/{table.path}"):
             file = wanted.get(name)
-            if name == mark or (file and file.sha256 == sha256_of(target, f"{target.inner}/{file.path}")):
+            if name == mark and self._is_ours(f"{target.inner}/{table.path}/{LOG_FOLDER}/{name}", content, target):
+                continue
+            if file and file.sha256 == sha256_of(target, f"{target.inner}/{file.path}"):
                 continue
             raise StorageError(
                 f"{self.warehouse}/{table.path} holds another table ({name}); restore into a warehouse of its own"
             )
+
+    def _is_ours(self, path: str, content: BackupContent, target: OpenFolder) -> bool:
+        """Whether an earlier attempt to restore this backup made a commit."""
+        with told(f"reading {path}"), target.filesystem.open_input_stream(path) as stream:
+            return f"{_ATTEMPT}{content.id}-".encode() in stream.read()
 
     def _copy(self, files: Sequence[BackupFile], target: OpenFolder, *, in_order: bool = False) -> None:
         def copy(file: BackupFile) -> None:
@@ -117,7 +127,7 @@ class Restore:
         """Have a log go on behind the seconds since 1970: no log takes a position a second, so none was ever there."""
         if table.view is None or not table.position:
             return None
-        run_id = f"restore-{content.id}-{table.view}"
+        run_id = f"{_ATTEMPT}{content.id}-{table.view}"
         position = advance_table(
             f"{self.warehouse}/{table.path}",
             version=table.version,

@@ -1,6 +1,7 @@
 """Backups of tables that were written without Spark: what is taken, kept and refused, on disks and in object stores."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -287,6 +288,18 @@ def test_a_warehouse_that_holds_another_table_is_not_written(
         standby.restore(str(tmp_path / "backups"))
     assert standby.values(LOG) == [7]
     assert standby.registry.views() == ()
+
+
+def test_a_log_that_went_on_behind_the_backup_is_not_written(
+    environment: Environment, standby: Environment, tmp_path: Path
+) -> None:
+    environment.backup(str(tmp_path / "backups"))
+    environment.commit([9])
+    shutil.copytree(Path(environment.warehouse, LOG), Path(standby.warehouse, LOG))
+    with pytest.raises(StorageError, match=r"holds another table \(0+2\.json\)"):
+        standby.restore(str(tmp_path / "backups"))
+    assert (standby.table(LOG).version(), sorted(standby.values(LOG))) == (2, [1, 2, 3, 9])
+    assert [path.name for path in Path(standby.warehouse).iterdir()] == [LOG.partition("/")[0]]
 
 
 def test_backups_of_other_formats_and_broken_ones_say_so(environment: Environment, tmp_path: Path) -> None:
