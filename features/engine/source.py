@@ -10,7 +10,7 @@ from features.config import ConnectionSettings
 from features.core.sources import BatchSource, FunctionSource, JdbcSource, TimedSource
 from features.core.times import from_micros
 from features.engine.sources.delta import open_changes, open_snapshot
-from features.engine.sources.files import open_files
+from features.engine.sources.files import CORRUPT, open_files
 from features.engine.sources.files import prune_days as prune_days
 from features.engine.sources.function import open_function
 from features.engine.sources.jdbc import open_jdbc
@@ -27,6 +27,8 @@ Connections = Mapping[str, ConnectionSettings]
 SchemaCheck = Callable[[TimedSource, Mapping[str, str]], None]
 NO_CONNECTIONS: Connections = MappingProxyType({})
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
+# What Spark puts for bytes that are none of the encoding.
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def read_source(
@@ -140,6 +142,7 @@ def _timed(
     if opened.corrupt is not None:
         corrupt = F.col(quoted(opened.corrupt))
         checks.append(Check(condition=corrupt.isNotNull(), sample=corrupt, tell=lambda n, s: _corrupt(source, n, s)))
+        checks += _mangled_checks(frame, source)
     checks += opened.checks()
     instants = {}
     for field in (*source.time_fields, *opened.texts):
@@ -170,4 +173,28 @@ def _corrupt(source: TimedSource, count: int, sample: str) -> SourceError:
     return SourceError(
         f"source {source.name!r} at {source.location!r}: {count} records do not fit its columns, such as {sample!r}; "
         "repair them, or declare schema= and options= as they are"
+    )
+
+
+def _mangled_checks(frame: "DataFrame", source: TimedSource) -> list[Check]:
+    """That no text holds the mark of a byte that is not of its encoding: keys that differ in such bytes become one."""
+    from pyspark.sql import functions as F
+
+    if not isinstance(source, BatchSource) or {"encoding", "charset"} & {name.lower() for name in source.options}:
+        return []
+    return [
+        Check(
+            condition=F.contains(F.col(quoted(name)), F.lit(_REPLACEMENT)),
+            sample=F.col(quoted(name)),
+            tell=lambda n, s, name=name: _mangled(source, name, n, s),  # type: ignore[misc]
+        )
+        for name, kind in frame.dtypes
+        if kind == "string" and name != CORRUPT
+    ]
+
+
+def _mangled(source: TimedSource, name: str, count: int, sample: str) -> SourceError:
+    return SourceError(
+        f"source {source.name!r} at {source.location!r}: {count} values of {name!r} hold bytes that are not UTF-8, "
+        f"such as {sample!r}; say what they are with options={{'encoding': ...}}, or repair them"
     )

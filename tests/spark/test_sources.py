@@ -103,6 +103,18 @@ def test_csv_is_read_with_its_options_and_declared_types(spark: "SparkSession", 
     assert tuple(row) == ("007", "1,5", 0)
 
 
+def test_text_of_another_encoding_is_refused_until_it_is_named(spark: "SparkSession", tmp_path: Path) -> None:
+    (folder := tmp_path / "payments").mkdir()
+    lines = "customer,paid_at,amount\né,2024-01-01T10:00:00Z,1.5\nè,2024-01-01T11:00:00Z,2.5\n"
+    (folder / "a.csv").write_bytes(lines.encode("latin-1"))
+    source = BatchSource(name="payments", path=str(folder), format="csv", timestamp_field="paid_at", schema=SCHEMA)
+    with pytest.raises(SourceError, match="2 values of 'customer' hold bytes that are not UTF-8, such as '\ufffd'"):
+        read_source(spark, source, at("2024-01-01"), at("2024-01-02"))
+    named = replace(source, options={"encoding": "ISO-8859-1"})
+    rows = read_source(spark, named, at("2024-01-01"), at("2024-01-02")).collect()
+    assert sorted(row["customer"] for row in rows) == ["è", "é"]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "changes", "error", "message"),
     [
